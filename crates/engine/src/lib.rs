@@ -1,0 +1,17 @@
+//! The seam between what decides (speculation, chat, server) and what computes (a CPU, a GPU).
+//!
+//! Everything above [`TargetModel`] speaks of tokens, trees of tokens, logits and hidden states as plain
+//! `f32` slices. It knows no tensor, no kernel and no device, so that an engine can be added beside the
+//! CPU one without a change above.
+#![forbid(unsafe_code)]
+
+mod error;
+mod target_model;
+mod token_tree;
+
+pub use error::Error;
+pub use target_model::{Forward, LogitRows, ModelShape, TargetModel};
+pub use token_tree::TokenTree;
+
+/// Result of an engine call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
