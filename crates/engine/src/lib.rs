@@ -6,10 +6,14 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod sampling;
 mod target_model;
 mod token_tree;
 
 pub use error::Error;
+pub use sampling::{
+    InvalidParameter, Rng, Sampler, SamplingParams, TokenDistribution, argmax, distribution, sample,
+};
 pub use target_model::{Forward, LogitRows, ModelShape, TargetModel};
 pub use token_tree::TokenTree;
 
