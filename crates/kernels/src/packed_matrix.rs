@@ -1,0 +1,188 @@
+//! A weight matrix laid out for small-batch products.
+
+use crate::formats::{BLOCK_COLS, Format, GROUP_ROWS, with_format};
+use crate::memory::Memory;
+use crate::{BlockType, Error, Pool};
+use half::{bf16, f16};
+
+/// Weights `[n_rows, n_cols]`, packed in groups of 16 rows (see `formats/`). Columns are padded with
+/// zero weights to whole units, rows to whole groups.
+pub struct PackedMatrix {
+    block_type: BlockType,
+    n_rows: usize,
+    n_cols: usize,
+    n_units: usize,
+    unit_bytes: usize,
+    memory: Memory,
+}
+
+impl PackedMatrix {
+    /// Packs row-major blocks as a file stores them.
+    ///
+    /// # Errors
+    /// If `bytes` is not `n_rows` rows of whole blocks, or memory is short.
+    pub fn pack(
+        pool: &Pool,
+        block_type: BlockType,
+        n_rows: usize,
+        n_cols: usize,
+        bytes: &[u8],
+    ) -> Result<Self, Error> {
+        let (block_len, block_bytes) = (block_type.block_len(), block_type.block_bytes());
+        if !n_cols.is_multiple_of(block_len) {
+            return Err(Error::PartialBlock { block_type, n_cols, block_len });
+        }
+        let row_bytes = n_cols / block_len * block_bytes;
+        let wanted = n_rows.saturating_mul(row_bytes);
+        if bytes.len() != wanted {
+            return Err(Error::WrongSize { block_type, n_rows, n_cols, wanted, found: bytes.len() });
+        }
+        let (unit_cols, unit_bytes) = unit_size(block_type);
+        let n_units = n_cols.div_ceil(unit_cols);
+        let group_bytes = n_units * unit_bytes;
+        let mut memory = Memory::zeroed(n_rows.div_ceil(GROUP_ROWS) * group_bytes)?;
+        if group_bytes > 0 {
+            let groups = SharedChunks::new(&mut memory, group_bytes);
+            pool.run(groups.len(), |group| {
+                let rows = bytes.chunks_exact(row_bytes).skip(group * GROUP_ROWS).take(GROUP_ROWS);
+                // SAFETY: the pool runs each group once, so no two borrow the same chunk.
+                let units = unsafe { groups.chunk(group) };
+                for (row, source) in rows.enumerate() {
+                    pack_row(block_type, source, row, units);
+                }
+            });
+        }
+        Ok(Self { block_type, n_rows, n_cols, n_units, unit_bytes, memory })
+    }
+
+    /// Type of the source's blocks.
+    pub fn block_type(&self) -> BlockType {
+        self.block_type
+    }
+
+    /// Rows: outputs of a product.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// Columns: inputs of a product.
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// Bytes in memory.
+    pub fn size_bytes(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Row `row` as numbers, into `out`, `[n_cols]`.
+    ///
+    /// # Panics
+    /// If `row` or the length of `out` is out of range.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.n_rows, "row {row} of {}", self.n_rows);
+        assert_eq!(out.len(), self.n_cols, "length of a row");
+        let (group, lane) = (self.group(row / GROUP_ROWS), row % GROUP_ROWS);
+        with_format!(self.block_type, F => {
+            for (i, out) in out.chunks_mut(BLOCK_COLS).enumerate() {
+                let unit = &group[i / F::BLOCKS * F::UNIT_BYTES..];
+                let weights = F::row_block(unit, i % F::BLOCKS, lane);
+                for (j, (out, code)) in out.iter_mut().zip(weights.codes).enumerate() {
+                    *out = weights.scales[j / 16] * f32::from(code) - weights.min;
+                }
+            }
+        }, {
+            for (column, out) in out.iter_mut().enumerate() {
+                *out = dense_weight(self.block_type, group, column, lane);
+            }
+        });
+    }
+
+    pub(crate) fn n_groups(&self) -> usize {
+        self.n_rows.div_ceil(GROUP_ROWS)
+    }
+
+    pub(crate) fn n_units(&self) -> usize {
+        self.n_units
+    }
+
+    /// The units of 16 rows.
+    pub(crate) fn group(&self, group: usize) -> &[u8] {
+        let group_bytes = self.n_units * self.unit_bytes;
+        &self.memory[group * group_bytes..][..group_bytes]
+    }
+}
+
+/// Columns and bytes of a unit. Dense types have units of one column, 16 numbers.
+fn unit_size(block_type: BlockType) -> (usize, usize) {
+    with_format!(block_type, F => (F::UNIT_COLS, F::UNIT_BYTES), (1, GROUP_ROWS * block_type.block_bytes()))
+}
+
+fn pack_row(block_type: BlockType, source: &[u8], row: usize, units: &mut [u8]) {
+    with_format!(block_type, F => {
+        for (source, unit) in source.chunks(F::SOURCE_BYTES).zip(units.chunks_exact_mut(F::UNIT_BYTES)) {
+            F::pack_row(source, row, unit);
+        }
+    }, {
+        let bytes = block_type.block_bytes();
+        for (source, unit) in source.chunks_exact(bytes).zip(units.chunks_exact_mut(GROUP_ROWS * bytes)) {
+            unit[row * bytes..][..bytes].copy_from_slice(source);
+        }
+    });
+}
+
+/// Weight of a dense group, `[n_cols, 16]`.
+pub(crate) fn dense_weight(block_type: BlockType, group: &[u8], column: usize, lane: usize) -> f32 {
+    let at = (column * GROUP_ROWS + lane) * block_type.block_bytes();
+    match block_type {
+        BlockType::F32 => f32::from_le_bytes(group[at..at + 4].try_into().expect("four bytes")),
+        BlockType::F16 => f16::from_le_bytes([group[at], group[at + 1]]).to_f32(),
+        BlockType::BF16 => bf16::from_le_bytes([group[at], group[at + 1]]).to_f32(),
+        _ => unreachable!("dense types only"),
+    }
+}
+
+/// Equal chunks of a slice that different tasks of one region may fill at the same time.
+pub(crate) struct SharedChunks<'a, T> {
+    start: *mut T,
+    len: usize,
+    chunk_len: usize,
+    borrow: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: chunks do not overlap, and `chunk` asks its caller to take each at most once at a time.
+unsafe impl<T: Send> Sync for SharedChunks<'_, T> {}
+
+impl<'a, T> SharedChunks<'a, T> {
+    pub(crate) fn new(slice: &'a mut [T], chunk_len: usize) -> Self {
+        assert!(chunk_len > 0, "chunks hold something");
+        Self { start: slice.as_mut_ptr(), len: slice.len(), chunk_len, borrow: std::marker::PhantomData }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len.div_ceil(self.chunk_len)
+    }
+
+    /// Chunk `index`; the last may be shorter.
+    ///
+    /// # Safety
+    /// No other borrow of the same chunk may be alive.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn chunk(&self, index: usize) -> &mut [T] {
+        let at = index * self.chunk_len;
+        assert!(at < self.len, "chunk {index} of {}", self.len());
+        // SAFETY: `at` is inside the slice, and the caller keeps borrows of a chunk apart.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), self.chunk_len.min(self.len - at)) }
+    }
+
+    /// `len` items from `at` on, whatever the chunks.
+    ///
+    /// # Safety
+    /// No other borrow of the same items may be alive.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn range(&self, at: usize, len: usize) -> &mut [T] {
+        assert!(at + len <= self.len, "items {at}..{} of {}", at + len, self.len);
+        // SAFETY: the range is inside the slice, and the caller keeps borrows of it apart.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+    }
+}

@@ -1,0 +1,101 @@
+//! Products of packed weights with a batch of activations.
+
+use crate::activations::{Activations, Form, TILE_COLS};
+use crate::formats::GROUP_ROWS;
+use crate::packed_matrix::SharedChunks;
+use crate::{Kernels, PackedMatrix, Pool};
+
+/// One product of a region: `out = weights · x`.
+pub struct Product<'a> {
+    /// `[n_rows, n_cols]`.
+    pub weights: &'a PackedMatrix,
+    /// `[n_tokens, n_rows]`.
+    pub out: &'a mut [f32],
+}
+
+/// Results of 16 rows for one tile of columns, `[column][row]`.
+pub(crate) type TileOut = [[f32; GROUP_ROWS]; TILE_COLS];
+
+/// A task takes about this many bytes of weights: long enough to stream, short enough to share out evenly.
+const TASK_BYTES: usize = 128 << 10;
+/// Row groups that stay in a core's cache while the tiles of a large batch pass over them.
+const CACHED_BYTES: usize = 256 << 10;
+
+impl Kernels {
+    /// Multiplies all `products` with `x` in one parallel region.
+    ///
+    /// Each output is the same, bit for bit, whatever else is in the batch and however many threads run.
+    ///
+    /// # Panics
+    /// If a shape does not fit, or `x` was not set for a weight type.
+    pub fn multiply(&self, pool: &Pool, products: &mut [Product], x: &Activations) {
+        let n_tokens = x.n_tokens();
+        if n_tokens == 0 {
+            return;
+        }
+        let mut n_tasks = 0;
+        let jobs: [Option<Job>; 4] = {
+            let mut jobs = [const { None }; 4];
+            assert!(products.len() <= jobs.len(), "at most {} products a region", jobs.len());
+            for (job, product) in jobs.iter_mut().zip(products) {
+                let weights = product.weights;
+                assert_eq!(weights.n_cols(), x.n_cols(), "inner dimension");
+                assert_eq!(product.out.len(), n_tokens * weights.n_rows(), "length of the output");
+                let n_groups = weights.n_groups();
+                let per_task = (TASK_BYTES * n_groups / weights.size_bytes().max(1))
+                    .clamp(1, n_groups.div_ceil(4 * pool.n_threads()).max(1));
+                let first_task = n_tasks;
+                n_tasks += n_groups.div_ceil(per_task);
+                let out = SharedChunks::new(product.out, 1);
+                *job = Some(Job { weights, out, first_task, per_task });
+            }
+            jobs
+        };
+        pool.run(n_tasks, |task| {
+            let job = jobs.iter().flatten().rev().find(|job| job.first_task <= task);
+            self.run_job(job.expect("the first job starts at task 0"), task, x);
+        });
+    }
+
+    fn run_job(&self, job: &Job, task: usize, x: &Activations) {
+        let weights = job.weights;
+        let first = (task - job.first_task) * job.per_task;
+        let last = (first + job.per_task).min(weights.n_groups());
+        let at_once = (CACHED_BYTES / weights.group(first).len().max(1)).max(1);
+        for start in (first..last).step_by(at_once) {
+            for tile in 0..x.n_tiles() {
+                for group in start..(start + at_once).min(last) {
+                    self.multiply_tile(job, group, tile, x);
+                }
+            }
+        }
+    }
+
+    fn multiply_tile(&self, job: &Job, group: usize, tile: usize, x: &Activations) {
+        let weights = job.weights;
+        let mut out: TileOut = [[0.0; GROUP_ROWS]; TILE_COLS];
+        let width = if Form::of(weights.block_type()) == Form::Dense {
+            let tile = x.dense_tile(tile);
+            (self.dense_tile)(weights.block_type(), weights.group(group), &tile, &mut out);
+            tile.width
+        } else {
+            let tile = x.int8_tile(weights.block_type(), tile);
+            (self.int8_tile)(weights.block_type(), weights.group(group), weights.n_units(), &tile, &mut out);
+            tile.width
+        };
+        let n_rows = weights.n_rows();
+        let rows = GROUP_ROWS.min(n_rows - group * GROUP_ROWS);
+        for (column, values) in out.iter().enumerate().take(width) {
+            let at = (tile * TILE_COLS + column) * n_rows + group * GROUP_ROWS;
+            // SAFETY: a group and a tile are one task's, and so are these places of the output.
+            unsafe { job.out.range(at, rows) }.copy_from_slice(&values[..rows]);
+        }
+    }
+}
+
+struct Job<'a> {
+    weights: &'a PackedMatrix,
+    out: SharedChunks<'a, f32>,
+    first_task: usize,
+    per_task: usize,
+}
