@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(cursor.count(8, 8, &"strings").unwrap(), 8);
         assert_eq!(
             cursor.count(9, 8, &"strings").unwrap_err().to_string(),
-            "file claims 9 strings, at most 8 are possible in a file of its size; is it corrupt?"
+            "file claims 9 strings, at most 8 are possible in a file of its size; is the download complete?"
         );
     }
 }

@@ -13,14 +13,14 @@ use crate::DType;
 #[non_exhaustive]
 pub enum Error {
     /// The operating system refused to open, map or write the file.
-    #[error("cannot {action} '{}': {source}", path.display())]
+    #[error("cannot {action} '{}': {reason}", path.display())]
     Io {
         /// What was tried: `open`, `map`, `write`.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
+        /// The system's answer, part of the message and so no `source`.
+        reason: io::Error,
     },
     /// The path names a folder, a pipe or a device.
     #[error("'{}' is not a regular file, wanted a .gguf file", path.display())]
@@ -58,7 +58,9 @@ pub enum Error {
         left: usize,
     },
     /// A count that the file is too short for.
-    #[error("file claims {found} {what}, at most {max} are possible in a file of its size; is it corrupt?")]
+    #[error(
+        "file claims {found} {what}, at most {max} are possible in a file of its size; is the download complete?"
+    )]
     TooMany {
         /// What is counted.
         what: String,
@@ -151,8 +153,10 @@ pub enum Error {
         /// Dimensions found.
         found: usize,
     },
-    /// A tensor without elements, or with more than can be addressed.
-    #[error("tensor '{tensor}' has shape {shape:?}, wanted 1 to 2^63 elements; is the file corrupt?")]
+    /// A tensor with a dimension of 0, or larger than can be addressed.
+    #[error(
+        "tensor '{tensor}' has shape {shape:?}, wanted dimensions from 1 up and a size that can be addressed; is the file corrupt?"
+    )]
     BadShape {
         /// The tensor's name.
         tensor: String,

@@ -37,7 +37,7 @@ impl GgufFile {
     /// wrong.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |action| move |source| Error::Io { action, path: PathBuf::from(path), source };
+        let failed = |action| move |reason| Error::Io { action, path: PathBuf::from(path), reason };
         // Asked before opening: to open a pipe would wait for a writer.
         if !std::fs::metadata(path).map_err(failed("open"))?.is_file() {
             return Err(Error::NotAFile { path: path.into() });
@@ -51,7 +51,7 @@ impl GgufFile {
     /// # Errors
     /// As [`Self::open`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let failed = |source| Error::Io { action: "map", path: "memory".into(), source };
+        let failed = |reason| Error::Io { action: "map", path: "memory".into(), reason };
         Self::parse(Map::of_bytes(bytes).map_err(failed)?)
     }
 

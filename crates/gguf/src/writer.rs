@@ -21,7 +21,7 @@ use crate::{DType, Error, Result};
 /// let mut writer = GgufWriter::new();
 /// writer.metadata("general.architecture", "qwen2")?;
 /// writer.metadata("tokenizer.ggml.tokens", ["a", "b"].as_slice())?;
-/// writer.tensor("output_norm.weight", DType::F32, &[2], &1.0_f32.to_le_bytes().repeat(2))?;
+/// writer.tensor("output_norm.weight", DType::F32, &[2], 1.0_f32.to_le_bytes().repeat(2))?;
 /// let file = GgufFile::from_bytes(&writer.to_bytes())?;
 /// assert_eq!(file.metadata().str("general.architecture")?, "qwen2");
 /// # Ok::<(), nano_reasoning_gguf::Error>(())
@@ -129,10 +129,10 @@ impl<'a> GgufWriter<'a> {
     /// [`Error::Io`]; whatever `path` held before is then untouched.
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        write_atomic(path, |out| self.write_to(out)).map_err(|source| Error::Io {
+        write_atomic(path, |out| self.write_to(out)).map_err(|reason| Error::Io {
             action: "write",
             path: path.into(),
-            source,
+            reason,
         })
     }
 
