@@ -1,1 +1,17 @@
-//! placeholder
+//! nano-reasoning as a library: what the machine is, which models fit it, how it is configured and where
+//! its models come from.
+//!
+//! - [`hardware`] says what the machine is: chip, cores, memory, SIMD, GPU, memory bandwidth.
+//! - [`tier`] picks the models that this machine runs well, and says why in one sentence.
+//! - [`config`] reads the configuration file, the environment and the flags, and remembers where every
+//!   value came from.
+//! - [`store`] finds, downloads, checks and lists model files.
+//!
+//! Nothing here prints, and nothing here is asynchronous.
+#![forbid(unsafe_code)]
+
+mod atomic_file;
+
+pub mod hardware;
+mod near_miss;
+mod quantity;
