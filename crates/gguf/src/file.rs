@@ -9,6 +9,7 @@ use crate::cursor::Cursor;
 use crate::metadata::{Metadata, MetadataTable};
 use crate::mmap::Map;
 use crate::tensor::{TensorInfo, TensorTable};
+use crate::value::Value;
 use crate::{Error, Result};
 
 /// What a file starts with.
@@ -70,8 +71,10 @@ impl GgufFile {
         let n_tensors = cursor.u64(&"the number of tensors")?;
         let n_pairs = cursor.u64(&"the number of metadata pairs")?;
         let metadata = MetadataTable::parse(&mut cursor, n_pairs)?;
-        let alignment = metadata.view(bytes).find(ALIGNMENT_KEY)?.unwrap_or(DEFAULT_ALIGNMENT);
-        check_alignment(alignment)?;
+        let alignment = match metadata.view(bytes).value(ALIGNMENT_KEY) {
+            Some(value) => check_alignment(value)?,
+            None => DEFAULT_ALIGNMENT,
+        };
         let tensors = TensorTable::parse(&mut cursor, n_tensors, alignment)?;
         Ok(Self { map, version, alignment, metadata, tensors })
     }
@@ -154,7 +157,16 @@ impl fmt::Debug for GgufFile {
     }
 }
 
-/// A power of two, and at least the 8 bytes of the specification, so that plain numbers are aligned.
-pub(crate) fn check_alignment(found: u32) -> Result<()> {
-    if found.is_power_of_two() && found >= 8 { Ok(()) } else { Err(Error::BadAlignment { found }) }
+/// A `u32`, as the specification and llama.cpp want it; a power of two; and at least the specification's
+/// 8 bytes, so that plain numbers are aligned.
+pub(crate) fn check_alignment(value: Value<'_>) -> Result<u32> {
+    match value {
+        Value::U32(found) if found.is_power_of_two() && found >= 8 => Ok(found),
+        Value::U32(found) => Err(Error::BadAlignment { found }),
+        _ => Err(Error::WrongType {
+            key: ALIGNMENT_KEY.to_string(),
+            found: value.describe(),
+            wanted: "u32".to_string(),
+        }),
+    }
 }

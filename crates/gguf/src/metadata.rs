@@ -107,6 +107,11 @@ impl Stored {
     }
 }
 
+/// Checks and views a value as it stands in a file, its type first.
+pub(crate) fn parse_value<'a>(bytes: &'a [u8], key: &str) -> Result<Value<'a>> {
+    Ok(Stored::parse(&mut Cursor::new(bytes), key)?.view(bytes))
+}
+
 fn value_type(id: u32, key: &str) -> Result<ValueType> {
     ValueType::from_id(id).ok_or_else(|| Error::UnknownValueType { key: printable(key), found: id })
 }

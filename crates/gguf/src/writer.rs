@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::printable;
 use crate::file::{ALIGNMENT_KEY, DEFAULT_ALIGNMENT, MAGIC, check_alignment};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, parse_value};
 use crate::tensor::check_shape;
 use crate::value::{Value, ValueType};
 use crate::{DType, Error, Result};
@@ -61,19 +61,7 @@ impl<'a> GgufWriter<'a> {
         let mut bytes = value.value_type().id().to_le_bytes().to_vec();
         value.encode(&mut bytes);
         if key == ALIGNMENT_KEY {
-            let found = match bytes.split_first_chunk::<4>() {
-                Some((id, value)) if u32::from_le_bytes(*id) == ValueType::U32.id() => value,
-                _ => {
-                    return Err(Error::WrongType {
-                        key: key.to_string(),
-                        found: value.value_type().to_string(),
-                        wanted: ValueType::U32.to_string(),
-                    });
-                }
-            };
-            let found = u32::from_le_bytes(found.try_into().expect("a u32 is encoded in four bytes"));
-            check_alignment(found)?;
-            self.alignment = Some(found);
+            self.alignment = Some(check_alignment(parse_value(&bytes, key)?)?);
         }
         self.pairs.push((key.to_string(), bytes));
         Ok(self)

@@ -138,7 +138,9 @@ fn the_writer_refuses_what_no_reader_would_take() {
     assert!(refused("w", &[2, 16], 18).contains("rows of 16 elements"));
     let mut refused = |key, value: u64| writer.metadata(key, value).map(drop).unwrap_err().to_string();
     assert_eq!(refused("k", 1), "metadata 'k' occurs twice, wanted once; convert the model again");
-    assert!(refused("general.alignment", 32).starts_with("metadata 'general.alignment' is u64, wanted u32"));
+    assert!(
+        refused("general.alignment", 32).starts_with("metadata 'general.alignment' is u64 32, wanted u32")
+    );
     assert!(writer.metadata("general.alignment", 12_u32).is_err());
 }
 
