@@ -32,6 +32,14 @@ pub enum Error {
         /// Its parent's index.
         parent: usize,
     },
+    /// A tree that branches with more nodes than an engine scores at once.
+    #[error("a token tree of {n_nodes} nodes is too large; at most {max} are scored at once")]
+    TreeTooLarge {
+        /// Nodes it has.
+        n_nodes: usize,
+        /// Nodes it may have.
+        max: usize,
+    },
     /// Rolling back to more tokens than are cached, or keeping nodes that are no path from the root.
     #[error("cannot keep {wanted}: the cache holds {have}")]
     BadRollback {

@@ -1,1 +1,41 @@
-//! placeholder
+//! The CPU engine: a model's weights, its architecture, its KV cache, and the pass over a few tokens.
+//!
+//! [`CpuModel::load_gguf`] packs a file's weights for the small-batch kernels; [`CpuModel::sequence`]
+//! opens a [`CpuSequence`], which is a [`TargetModel`](nano_reasoning_engine::TargetModel).
+//!
+//! | file | what |
+//! |---|---|
+//! | `config.rs` | sizes and constants of a model, checked |
+//! | `qwen2.rs`, `qwen3.rs`, `llama.rs` | what sets each architecture apart, one file each |
+//! | `pass.rs` | the forward pass that they share, top to bottom |
+//! | `sequence.rs` | one sequence: chunks, trees, rollback |
+//! | `rope.rs` | rotary positions and their scalings |
+//! | `gguf_model/` | reading all that from a GGUF file |
+//!
+//! Exactness: a token's logits depend on the tokens on its path alone, bit for bit. Every step is a
+//! row's own affair (see `nano_reasoning_kernels`), and no step here asks how many rows there are except
+//! to share them out among threads.
+#![forbid(unsafe_code)]
+
+mod architecture;
+mod config;
+mod error;
+mod gguf_model;
+mod llama;
+mod model;
+mod parallel;
+mod pass;
+mod qwen2;
+mod qwen3;
+mod rope;
+mod sequence;
+mod weights;
+
+pub use config::ModelConfig;
+pub use error::Error;
+pub use model::{CpuModel, LoadOptions};
+pub use rope::{RopeConfig, RopeScaling};
+pub use sequence::CpuSequence;
+
+/// Result of loading a model or opening a sequence.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,216 @@
+//! A loaded model: what all its sequences share.
+
+use crate::architecture::Architecture;
+use crate::config::ModelConfig;
+use crate::rope::Rope;
+use crate::sequence::CpuSequence;
+use crate::weights::WeightSource;
+use crate::{Error, Result, architecture, gguf_model};
+use nano_reasoning_kernels::{Kernels, PackedMatrix, Pool};
+use std::path::Path;
+use std::sync::Arc;
+
+/// How to load a model.
+#[derive(Clone, Default)]
+pub struct LoadOptions<'a> {
+    /// Threads that compute, the caller included; `None` for one per core. Not asked if `pool` is given.
+    pub n_threads: Option<usize>,
+    /// Threads of another model to share: two pools at once would fight for the cores.
+    pub pool: Option<Arc<Pool>>,
+    /// Name of the instruction set, `None` for the best there is.
+    pub isa: Option<&'a str>,
+}
+
+impl LoadOptions<'_> {
+    fn kernels(&self) -> Result<&'static Kernels> {
+        let Some(name) = self.isa else { return Ok(Kernels::best()) };
+        Kernels::named(name).ok_or_else(|| {
+            let names: Vec<_> = Kernels::available().iter().map(|kernels| kernels.isa().name()).collect();
+            Error::UnknownIsa { found: name.into(), available: names.join(", ") }
+        })
+    }
+
+    fn pool(&self) -> Arc<Pool> {
+        self.pool.clone().unwrap_or_else(|| {
+            let n_threads =
+                self.n_threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into));
+            Arc::new(Pool::new(n_threads.unwrap_or(1)))
+        })
+    }
+}
+
+/// Weights, configuration, kernels and threads of a model.
+pub struct CpuModel {
+    pub(crate) config: ModelConfig,
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) rope: Rope,
+    pub(crate) architecture: Box<dyn Architecture>,
+    /// `[vocab_size, hidden_dim]`; `None` where the output matrix serves.
+    token_embd: Option<PackedMatrix>,
+    pub(crate) layers: Vec<Layer>,
+    /// `[hidden_dim]`
+    pub(crate) output_norm: Vec<f32>,
+    /// `[vocab_size, hidden_dim]`
+    pub(crate) output: PackedMatrix,
+}
+
+/// Weights of one decoder layer, named as in GGUF files.
+pub(crate) struct Layer {
+    /// `[hidden_dim]`
+    pub(crate) attn_norm: Vec<f32>,
+    /// `[n_heads · head_dim, hidden_dim]`
+    pub(crate) attn_q: PackedMatrix,
+    /// `[n_kv_heads · head_dim, hidden_dim]`
+    pub(crate) attn_k: PackedMatrix,
+    /// `[n_kv_heads · head_dim, hidden_dim]`
+    pub(crate) attn_v: PackedMatrix,
+    /// `[hidden_dim, n_heads · head_dim]`
+    pub(crate) attn_output: PackedMatrix,
+    /// `[hidden_dim]`
+    pub(crate) ffn_norm: Vec<f32>,
+    /// `[ffn_dim, hidden_dim]`
+    pub(crate) ffn_gate: PackedMatrix,
+    /// `[ffn_dim, hidden_dim]`
+    pub(crate) ffn_up: PackedMatrix,
+    /// `[hidden_dim, ffn_dim]`
+    pub(crate) ffn_down: PackedMatrix,
+}
+
+impl Layer {
+    fn load(config: &ModelConfig, layer: usize, weights: &mut dyn WeightSource) -> Result<Self> {
+        let name = |part: &str| format!("blk.{layer}.{part}.weight");
+        let (hidden_dim, ffn_dim) = (config.hidden_dim, config.ffn_dim);
+        let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
+        Ok(Self {
+            attn_norm: weights.vector(&name("attn_norm"), hidden_dim)?,
+            attn_q: weights.matrix(&name("attn_q"), q_dim, hidden_dim)?,
+            attn_k: weights.matrix(&name("attn_k"), kv_dim, hidden_dim)?,
+            attn_v: weights.matrix(&name("attn_v"), kv_dim, hidden_dim)?,
+            attn_output: weights.matrix(&name("attn_output"), hidden_dim, q_dim)?,
+            ffn_norm: weights.vector(&name("ffn_norm"), hidden_dim)?,
+            ffn_gate: weights.matrix(&name("ffn_gate"), ffn_dim, hidden_dim)?,
+            ffn_up: weights.matrix(&name("ffn_up"), ffn_dim, hidden_dim)?,
+            ffn_down: weights.matrix(&name("ffn_down"), hidden_dim, ffn_dim)?,
+        })
+    }
+
+    fn matrices(&self) -> [&PackedMatrix; 7] {
+        [
+            &self.attn_q,
+            &self.attn_k,
+            &self.attn_v,
+            &self.attn_output,
+            &self.ffn_gate,
+            &self.ffn_up,
+            &self.ffn_down,
+        ]
+    }
+}
+
+impl CpuModel {
+    /// Loads a GGUF file. Tensor by tensor, its weights are packed and their pages given back, so that
+    /// memory holds them once.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the file, or in it something this engine does not compute.
+    pub fn load_gguf(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Arc<Self>> {
+        let file = nano_reasoning_gguf::GgufFile::open(path)?;
+        let (kernels, pool) = (options.kernels()?, options.pool());
+        let config = gguf_model::config(&file)?;
+        let mut weights = gguf_model::GgufWeights::new(&file, &pool, config.architecture);
+        let model = Self::load(config, architecture::Pairing::of_gguf, kernels, &pool, &mut weights)?;
+        weights.finish()?;
+        Ok(Arc::new(model))
+    }
+
+    fn load(
+        config: ModelConfig,
+        pairing: impl Fn(&str) -> architecture::Pairing,
+        kernels: &'static Kernels,
+        pool: &Arc<Pool>,
+        weights: &mut dyn WeightSource,
+    ) -> Result<Self> {
+        let (_, load_architecture) = architecture::find(config.architecture)?;
+        let (vocab_size, hidden_dim) = (config.vocab_size, config.hidden_dim);
+        let token_embd = weights.matrix("token_embd.weight", vocab_size, hidden_dim)?;
+        let (token_embd, output) = match weights.shape("output.weight") {
+            Some(_) => (Some(token_embd), weights.matrix("output.weight", vocab_size, hidden_dim)?),
+            None => (None, token_embd),
+        };
+        let output_norm = weights.vector("output_norm.weight", hidden_dim)?;
+        let mut layers = Vec::new();
+        for layer in 0..config.n_layers {
+            layers.push(Layer::load(&config, layer, weights)?);
+        }
+        let architecture = load_architecture(&config, pairing(config.architecture), weights)?;
+        let rope = Rope::new(&config.rope)?;
+        let model = Self {
+            config,
+            kernels,
+            pool: pool.clone(),
+            rope,
+            architecture,
+            token_embd,
+            layers,
+            output_norm,
+            output,
+        };
+        tracing::info!(
+            architecture = model.config.architecture,
+            isa = kernels.isa().name(),
+            n_threads = pool.n_threads(),
+            weights_bytes = model.weights_bytes(),
+            "model loaded"
+        );
+        Ok(model)
+    }
+
+    /// A new, empty sequence with a KV cache for `context_len` tokens, or for as many as the model was made
+    /// for if those are fewer. Memory is taken as the cache fills.
+    ///
+    /// # Errors
+    /// [`Error::CacheTooLarge`].
+    pub fn sequence(self: &Arc<Self>, context_len: usize) -> Result<CpuSequence> {
+        CpuSequence::new(self.clone(), context_len)
+    }
+
+    /// Sizes and constants of the model.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The kernels it computes with.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// The threads it computes on.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// The output matrix, `[vocab_size, hidden_dim]`: drafting heads share it.
+    pub fn output_matrix(&self) -> &PackedMatrix {
+        &self.output
+    }
+
+    /// The embedding of `token` into `out`, `[hidden_dim]`.
+    ///
+    /// # Panics
+    /// If `token` is outside the vocabulary or `out` of another length.
+    pub fn embed(&self, token: u32, out: &mut [f32]) {
+        self.token_embd.as_ref().unwrap_or(&self.output).read_row(token as usize, out);
+    }
+
+    /// Bytes of all packed weights.
+    pub fn weights_bytes(&self) -> usize {
+        self.streamed_bytes() + self.token_embd.as_ref().map_or(0, PackedMatrix::size_bytes)
+    }
+
+    /// Bytes of the weights that a pass with logits reads from end to end.
+    pub fn streamed_bytes(&self) -> usize {
+        let layers = self.layers.iter().flat_map(Layer::matrices);
+        layers.chain([&self.output]).map(PackedMatrix::size_bytes).sum()
+    }
+}
