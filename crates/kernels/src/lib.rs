@@ -40,3 +40,6 @@ pub use error::Error;
 pub use packed_matrix::PackedMatrix;
 pub use pool::Pool;
 pub use product::Product;
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ mod q8_0;
 pub(crate) use affine::{Affine4, Affine8};
 pub(crate) use q4_0::Q4_0;
 pub(crate) use q4_1::Q4_1;
-pub(crate) use q4_k::{Q4K, k_scales};
+pub(crate) use q4_k::Q4K;
 pub(crate) use q5_0::Q5_0;
 pub(crate) use q5_k::Q5K;
 pub(crate) use q6_k::Q6K;

@@ -45,7 +45,7 @@ pub(super) fn k_scale_and_min(unit: &[u8], block: usize, row: usize) -> (f32, f3
 
 /// The 6-bit scale and minimum of `block` from the 12 scale bytes of a K-quant (ggml-quants.c,
 /// `get_scale_min_k4`).
-pub(crate) fn k_scales(bytes: &[u8; 12], block: usize) -> (u8, u8) {
+fn k_scales(bytes: &[u8; 12], block: usize) -> (u8, u8) {
     if block < 4 {
         (bytes[block] & 63, bytes[block + 4] & 63)
     } else {

@@ -1,4 +1,39 @@
 //! AVX-512 with VNNI: 16 rows a register, 64 products an instruction.
-pub(super) fn table() -> Option<&'static crate::Kernels> {
-    None
+
+mod attention;
+mod dense_tile;
+mod int8_tile;
+mod rows;
+
+use crate::{Isa, Kernels};
+
+/// The table, if this machine can run it.
+pub(super) fn table() -> Option<&'static Kernels> {
+    let detected = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512vnni")
+        && is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c");
+    detected.then_some(&TABLE)
 }
+
+static TABLE: Kernels = Kernels {
+    isa: Isa::Avx512Vnni,
+    quantize: rows::quantize,
+    int8_tile: int8_tile::int8_tile,
+    dense_tile: dense_tile::dense_tile,
+    encode_key: rows::encode_key,
+    encode_value: rows::encode_value,
+    key_products: attention::key_products,
+    softmax_block: rows::softmax_block,
+    weighted_values: attention::weighted_values,
+    fold_sums: rows::fold_sums,
+    rms_norm: rows::rms_norm,
+    silu_multiply: rows::silu_multiply,
+    add: rows::add,
+    rotate_halves: rows::rotate_halves,
+    rotate_neighbours: rows::rotate_neighbours,
+};

@@ -1,0 +1,159 @@
+//! Packing and products.
+
+use super::source::{DENSE, QUANTIZED, Random, decode, random_weights, shapes};
+use crate::{Activations, BlockType, Kernels, PackedMatrix, Pool, Product};
+use proptest::prelude::*;
+
+fn multiply(kernels: &Kernels, pool: &Pool, weights: &PackedMatrix, x: &[f32]) -> Vec<f32> {
+    let mut activations = Activations::new();
+    activations.set(kernels, pool, x, weights.n_cols(), [weights.block_type()]);
+    let mut out = vec![f32::NAN; x.len() / weights.n_cols() * weights.n_rows()];
+    kernels.multiply(pool, &mut [Product { weights, out: &mut out }], &activations);
+    out
+}
+
+fn random_values(n: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random(seed);
+    (0..n).map(|_| random.unit() * 8.0).collect()
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|x| x.to_bits()).collect()
+}
+
+fn each_type(test: impl Fn(BlockType)) {
+    QUANTIZED.into_iter().chain(DENSE).for_each(test);
+}
+
+#[test]
+fn read_row_decodes_what_the_file_stores() {
+    each_type(|block_type| {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(20));
+        let test = |(n_rows, n_cols, seed)| {
+            let bytes = random_weights(block_type, n_rows, n_cols, seed);
+            let packed = PackedMatrix::pack(&Pool::new(1), block_type, n_rows, n_cols, &bytes).unwrap();
+            let row_bytes = n_cols / block_type.block_len() * block_type.block_bytes();
+            for (row, source) in bytes.chunks_exact(row_bytes).enumerate() {
+                let mut found = vec![0.0; n_cols];
+                packed.read_row(row, &mut found);
+                let wanted =
+                    source.chunks_exact(block_type.block_bytes()).flat_map(|b| decode(block_type, b));
+                for (found, wanted) in found.iter().zip(wanted) {
+                    // One rounding of scale · code apart; Affine8 raises its bias by 128 scales.
+                    let tolerance = if block_type == BlockType::Affine8 { 3e-5 } else { 1e-6 };
+                    prop_assert!(
+                        (found - wanted).abs() <= tolerance * wanted.abs().max(1.0),
+                        "{found} {wanted}"
+                    );
+                }
+            }
+            Ok(())
+        };
+        runner.run(&shapes(block_type), test).unwrap_or_else(|e| panic!("{block_type:?}: {e}"));
+    });
+}
+
+#[test]
+fn all_tables_agree_bit_for_bit() {
+    each_type(|block_type| {
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(12));
+        let test = |((n_rows, n_cols, seed), n_tokens): ((usize, usize, u64), usize)| {
+            let pool = Pool::new(2);
+            let bytes = random_weights(block_type, n_rows, n_cols, seed);
+            let packed = PackedMatrix::pack(&pool, block_type, n_rows, n_cols, &bytes).unwrap();
+            let x = random_values(n_tokens * n_cols, seed ^ 1);
+            let wanted = multiply(Kernels::available()[0], &pool, &packed, &x);
+            for kernels in &Kernels::available()[1..] {
+                let found = multiply(kernels, &pool, &packed, &x);
+                prop_assert_eq!(bits(&found), bits(&wanted), "{}", kernels.isa().name());
+            }
+            Ok(())
+        };
+        runner.run(&(shapes(block_type), 1..36usize), test).unwrap_or_else(|e| panic!("{block_type:?}: {e}"));
+    });
+}
+
+#[test]
+fn a_row_does_not_depend_on_batch_or_threads() {
+    let (n_rows, n_cols) = (70, 768);
+    each_type(|block_type| {
+        let bytes = random_weights(block_type, n_rows, n_cols, 7);
+        let one = Pool::new(1);
+        let packed = PackedMatrix::pack(&one, block_type, n_rows, n_cols, &bytes).unwrap();
+        let x = random_values(40 * n_cols, 8);
+        for kernels in Kernels::available() {
+            let alone: Vec<f32> =
+                x.chunks_exact(n_cols).flat_map(|x| multiply(kernels, &one, &packed, x)).collect();
+            for n_threads in 1..=4 {
+                let pool = Pool::new(n_threads);
+                for n_tokens in (1..=17).chain([31, 40]) {
+                    let together = multiply(kernels, &pool, &packed, &x[..n_tokens * n_cols]);
+                    assert_eq!(
+                        bits(&together),
+                        bits(&alone[..n_tokens * n_rows]),
+                        "{block_type:?}, {}, {n_tokens} tokens, {n_threads} threads",
+                        kernels.isa().name()
+                    );
+                }
+            }
+        }
+    });
+}
+
+/// int8 activations round by up to half a step of 1/127 of the largest: a relative error of about
+/// 1/127/√12 · √3 of a random dot product's size.
+#[test]
+fn products_are_close_to_real_ones() {
+    let (n_rows, n_cols) = (32, 1024);
+    each_type(|block_type| {
+        let bytes = random_weights(block_type, n_rows, n_cols, 3);
+        let pool = Pool::new(1);
+        let packed = PackedMatrix::pack(&pool, block_type, n_rows, n_cols, &bytes).unwrap();
+        let x = random_values(n_cols, 4);
+        let found = multiply(Kernels::best(), &pool, &packed, &x);
+        let (mut error, mut size) = (0.0, 0.0);
+        for (row, found) in found.iter().enumerate() {
+            let mut weights = vec![0.0; n_cols];
+            packed.read_row(row, &mut weights);
+            let exact: f64 = weights.iter().zip(&x).map(|(w, x)| f64::from(*w) * f64::from(*x)).sum();
+            error += (f64::from(*found) - exact).powi(2);
+            size += weights.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>()
+                * x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>()
+                / n_cols as f64;
+        }
+        assert!((error / size).sqrt() < 0.006, "{block_type:?}: {}", (error / size).sqrt());
+    });
+}
+
+#[test]
+fn several_products_in_one_region_equal_single_ones() {
+    let pool = Pool::new(3);
+    let n_cols = 256;
+    let weights: Vec<PackedMatrix> = [(48, BlockType::Q4_K), (16, BlockType::Q6_K), (20, BlockType::Q8_0)]
+        .into_iter()
+        .map(|(n_rows, block_type)| {
+            let bytes = random_weights(block_type, n_rows, n_cols, 5);
+            PackedMatrix::pack(&pool, block_type, n_rows, n_cols, &bytes).unwrap()
+        })
+        .collect();
+    let x = random_values(3 * n_cols, 6);
+    let mut activations = Activations::new();
+    activations.set(Kernels::best(), &pool, &x, n_cols, weights.iter().map(|w| w.block_type()));
+    let mut out: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; 3 * w.n_rows()]).collect();
+    let mut products: Vec<Product> =
+        weights.iter().zip(&mut out).map(|(weights, out)| Product { weights, out }).collect();
+    Kernels::best().multiply(&pool, &mut products, &activations);
+    for (weights, out) in weights.iter().zip(&out) {
+        assert_eq!(bits(out), bits(&multiply(Kernels::best(), &pool, weights, &x)));
+    }
+}
+
+#[test]
+fn rejects_bytes_that_do_not_fit_the_shape() {
+    let pool = Pool::new(1);
+    let message = |n_cols, bytes: &[u8]| {
+        PackedMatrix::pack(&pool, BlockType::Q4_K, 2, n_cols, bytes).err().unwrap().to_string()
+    };
+    assert_eq!(message(256, &[0; 144]), "2 x 256 weights of type Q4_K are 288 bytes, found 144");
+    assert_eq!(message(100, &[0; 144]), "rows of 100 weights cannot be cut into Q4_K blocks of 256");
+}
