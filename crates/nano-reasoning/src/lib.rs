@@ -11,7 +11,15 @@
 #![forbid(unsafe_code)]
 
 mod atomic_file;
-
+pub mod config;
+mod error;
 pub mod hardware;
 mod near_miss;
 mod quantity;
+pub mod store;
+pub mod tier;
+
+pub use error::{Attempt, Error};
+
+/// Result of a call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

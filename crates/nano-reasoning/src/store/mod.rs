@@ -1,0 +1,3 @@
+//! placeholder
+mod catalogue;
+pub use catalogue::{Catalogue, Content, Entry, FileSpec, FolderSpec, PipPart, Role};
