@@ -19,6 +19,8 @@ mod activations;
 mod attention;
 mod bandwidth;
 mod block_type;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod compiled;
 mod dispatch;
 mod error;
 mod formats;

@@ -1,10 +1,9 @@
 //! Tables for x86-64.
 
-use crate::Kernels;
-
+mod avx2;
 mod avx512;
 
 /// The tables this machine can run, weakest first.
-pub(crate) fn tables() -> Vec<&'static Kernels> {
-    [avx512::table()].into_iter().flatten().collect()
+pub(crate) fn tables() -> impl Iterator<Item = &'static crate::Kernels> {
+    [avx2::table(), avx512::table()].into_iter().flatten()
 }

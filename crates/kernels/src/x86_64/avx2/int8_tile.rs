@@ -1,0 +1,509 @@
+//! 16 quantized rows times a tile of int8 columns; `scalar/int8_tile.rs` has the formula.
+//!
+//! Two registers hold the codes of 16 rows × 4 columns. `vpmaddubsw` multiplies unsigned codes with
+//! signed activations into 16-bit pair sums; as many of those as fit 16 bits are added up before
+//! `vpmaddwd` widens them: 8 for 4-bit codes, 4 for 5 bits, 2 for 6 bits. 8-bit codes go through their
+//! magnitude, with the sign moved to the activation, and are widened one by one.
+
+use crate::BlockType;
+use crate::activations::Int8Tile;
+use crate::formats::{
+    Affine4, Affine8, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
+};
+use crate::product::TileOut;
+use std::arch::x86_64::*;
+
+/// Columns of the tile that one walk over the weights takes: their sums, two registers each, stay in
+/// the 16 there are.
+const AT_ONCE: usize = 4;
+/// Bytes ahead of the line in use that a prefetch asks for, into L2 and into L1 (see `avx512`).
+const PREFETCH_L2: usize = 4096;
+const PREFETCH_L1: usize = 768;
+
+pub(super) fn int8_tile(
+    block_type: BlockType,
+    group: &[u8],
+    n_units: usize,
+    x: &Int8Tile,
+    out: &mut TileOut,
+) {
+    with_format!(block_type, F => {
+        assert!(group.len() >= n_units * F::UNIT_BYTES, "units of a group");
+        assert!(x.codes.len() >= n_units * F::UNIT_COLS * x.width, "columns of a tile");
+        for first in (0..x.width).step_by(AT_ONCE) {
+            // SAFETY: the table exists only once its features were detected, and the lengths were checked.
+            unsafe {
+                match (x.width - first).min(AT_ONCE) {
+                    1 => tile::<F, 1>(group, n_units, x, first, out),
+                    2 => tile::<F, 2>(group, n_units, x, first, out),
+                    3 => tile::<F, 3>(group, n_units, x, first, out),
+                    _ => tile::<F, 4>(group, n_units, x, first, out),
+                }
+            }
+        }
+    }, unreachable!("quantized types only"));
+}
+
+/// 16 numbers, rows 0 to 7 and 8 to 15.
+type Pair = [__m256; 2];
+
+/// A format's unit in registers. All functions read the unit's lines at `unit`.
+trait Unpack: Format {
+    /// What is added to the signed codes to make them unsigned.
+    const OFFSET: i16 = 0;
+    /// Pair sums that can be added up in 16 bits; 0 for codes that stay signed.
+    const PAIR_SUMS: usize;
+
+    /// Scales of the blocks (of the half blocks, where those have their own) and negated minima of 8 rows.
+    ///
+    /// # Safety
+    /// AVX2, FMA and F16C, and a whole unit at `unit`; `half` is 0 or 1.
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]);
+
+    /// Codes of columns `4i … 4i+3` of block `2·pair + ODD`, 8 rows, unsigned, or signed where
+    /// [`Unpack::PAIR_SUMS`] is 0.
+    ///
+    /// # Safety
+    /// As for `scales`.
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, pair: usize, i: usize) -> __m256i;
+}
+
+/// Columns `first … first + C` of the tile.
+///
+/// # Safety
+/// The features below, and slices of the lengths that `int8_tile` checks.
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn tile<F: Unpack, const C: usize>(
+    group: &[u8],
+    n_units: usize,
+    x: &Int8Tile,
+    first: usize,
+    out: &mut TileOut,
+) {
+    let zero: Pair = [_mm256_setzero_ps(); 2];
+    let mut totals = [zero; C];
+    let (mut scales, mut neg_mins) = ([zero; 16], [zero; 8]);
+    for unit in 0..n_units {
+        // SAFETY: all addresses below lie in `group` and in the tile, whose lengths were checked; those
+        // of prefetches may lie anywhere.
+        unsafe {
+            let lines = group.as_ptr().add(unit * F::UNIT_BYTES);
+            for line in 0..F::LINES {
+                let line = lines.wrapping_add(line * LINE_BYTES);
+                _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(PREFETCH_L2).cast());
+                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH_L1).cast());
+            }
+            F::scales(lines, 0, &mut scales, &mut neg_mins);
+            F::scales(lines, 1, &mut scales, &mut neg_mins);
+            let mut sums = [zero; C];
+            for pair in 0..F::BLOCKS / 2 {
+                let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
+                add_block::<F, C, 0>(lines, pair, x, at, &scales, &neg_mins, &mut sums);
+                add_block::<F, C, 1>(lines, pair, x, at + x.width, &scales, &neg_mins, &mut sums);
+            }
+            for c in 0..C {
+                let scale = _mm256_set1_ps(*x.scales.as_ptr().add(unit * x.width + first + c));
+                for half in 0..2 {
+                    totals[c][half] = _mm256_fmadd_ps(sums[c][half], scale, totals[c][half]);
+                }
+            }
+        }
+    }
+    for (out, total) in out[first..].iter_mut().zip(totals) {
+        for half in 0..2 {
+            // SAFETY: a column of `out` is 16 numbers.
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(8 * half), total[half]) };
+        }
+    }
+}
+
+/// Adds block `2·pair + ODD` of a unit; `at` is its place in the tile, in columns.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
+    lines: *const u8,
+    pair: usize,
+    x: &Int8Tile,
+    at: usize,
+    scales: &[Pair; 16],
+    neg_mins: &[Pair; 8],
+    sums: &mut [Pair; C],
+) {
+    let parts = if F::HAS_HALF_SCALES { 2 } else { 1 };
+    // SAFETY: as for this function.
+    unsafe {
+        for part in 0..parts {
+            let columns = part * 8 / parts..(part + 1) * 8 / parts;
+            let dots = if F::PAIR_SUMS == 0 {
+                signed_dots::<F, C, ODD>(lines, pair, x, at, columns)
+            } else {
+                unsigned_dots::<F, C, ODD>(lines, pair, x, at, columns)
+            };
+            let scale = scales[(2 * pair + ODD) * parts + part];
+            for c in 0..C {
+                for half in 0..2 {
+                    let dot = _mm256_cvtepi32_ps(dots[c][half]);
+                    sums[c][half] = _mm256_fmadd_ps(dot, scale[half], sums[c][half]);
+                }
+            }
+        }
+        if F::HAS_MINS {
+            for c in 0..C {
+                let sum = _mm256_set1_ps(*x.sums.as_ptr().add(at + c));
+                for half in 0..2 {
+                    sums[c][half] = _mm256_fmadd_ps(neg_mins[2 * pair + ODD][half], sum, sums[c][half]);
+                }
+            }
+        }
+    }
+}
+
+/// Dot products over `columns`, in fours, with unsigned codes.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn unsigned_dots<F: Unpack, const C: usize, const ODD: usize>(
+    lines: *const u8,
+    pair: usize,
+    x: &Int8Tile,
+    at: usize,
+    columns: std::ops::Range<usize>,
+) -> [[__m256i; 2]; C] {
+    // SAFETY: as for this function.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let codes = x.codes.as_ptr().add(at * BLOCK_COLS);
+        let mut dots = [[_mm256_setzero_si256(); 2]; C];
+        if F::OFFSET != 0 {
+            let offset = i32::from(-F::OFFSET);
+            let offset = match (F::HAS_HALF_SCALES, columns.start) {
+                (true, 0) => _mm256_set1_epi32(offset & 0xffff),
+                (true, _) => _mm256_set1_epi32(offset << 16),
+                (false, _) => _mm256_set1_epi16(offset as i16),
+            };
+            let half_sums = x.half_sums.as_ptr().add(2 * at).cast::<i32>();
+            for c in 0..C {
+                let sums = _mm256_set1_epi32(half_sums.add(c).read_unaligned());
+                dots[c] = [_mm256_madd_epi16(sums, offset); 2];
+            }
+        }
+        let mut start = columns.start;
+        while start < columns.end {
+            let mut pairs = [[_mm256_setzero_si256(); 2]; C];
+            for i in start..start + F::PAIR_SUMS.min(columns.end - start) {
+                let weights = [0, 1].map(|half| F::codes::<ODD>(lines, half, pair, i));
+                for c in 0..C {
+                    let x = codes.add(c * BLOCK_COLS + 4 * i).cast::<i32>().read_unaligned();
+                    let x = _mm256_set1_epi32(x);
+                    for half in 0..2 {
+                        let product = _mm256_maddubs_epi16(weights[half], x);
+                        pairs[c][half] = _mm256_add_epi16(pairs[c][half], product);
+                    }
+                }
+            }
+            for c in 0..C {
+                for half in 0..2 {
+                    let sum = _mm256_madd_epi16(pairs[c][half], ones);
+                    dots[c][half] = _mm256_add_epi32(dots[c][half], sum);
+                }
+            }
+            start += F::PAIR_SUMS;
+        }
+        dots
+    }
+}
+
+/// Dot products over `columns`, in fours, with signed codes.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn signed_dots<F: Unpack, const C: usize, const ODD: usize>(
+    lines: *const u8,
+    pair: usize,
+    x: &Int8Tile,
+    at: usize,
+    columns: std::ops::Range<usize>,
+) -> [[__m256i; 2]; C] {
+    // SAFETY: as for this function.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let codes = x.codes.as_ptr().add(at * BLOCK_COLS);
+        let mut dots = [[_mm256_setzero_si256(); 2]; C];
+        for i in columns {
+            for half in 0..2 {
+                let weights = F::codes::<ODD>(lines, half, pair, i);
+                let magnitudes = _mm256_abs_epi8(weights);
+                for c in 0..C {
+                    let x = codes.add(c * BLOCK_COLS + 4 * i).cast::<i32>().read_unaligned();
+                    let x = _mm256_sign_epi8(_mm256_set1_epi32(x), weights);
+                    let sum = _mm256_madd_epi16(_mm256_maddubs_epi16(magnitudes, x), ones);
+                    dots[c][half] = _mm256_add_epi32(dots[c][half], sum);
+                }
+            }
+        }
+        dots
+    }
+}
+
+/// Rows `8·half …` of a line.
+///
+/// # Safety
+/// AVX2 and a line at `unit + 64·line`.
+#[inline(always)]
+unsafe fn half_line(unit: *const u8, line: usize, half: usize) -> __m256i {
+    // SAFETY: as for this function.
+    unsafe { _mm256_loadu_si256(unit.add(line * LINE_BYTES + 32 * half).cast()) }
+}
+
+/// Rows `8·half …` of the 16 f16 numbers in half `part` of a line.
+///
+/// # Safety
+/// As for `half_line`, and F16C.
+#[inline(always)]
+unsafe fn f16s(unit: *const u8, line: usize, part: usize, half: usize) -> __m256 {
+    // SAFETY: as for this function.
+    unsafe { _mm256_cvtph_ps(_mm_loadu_si128(unit.add(line * LINE_BYTES + 32 * part + 16 * half).cast())) }
+}
+
+/// The low or the high nibbles of each byte.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn nibbles(codes: __m256i, high: bool) -> __m256i {
+    // SAFETY: as for this function.
+    unsafe {
+        let codes = if high { _mm256_srli_epi16::<4>(codes) } else { codes };
+        _mm256_and_si256(codes, _mm256_set1_epi8(15))
+    }
+}
+
+/// The fifth bits of code line `i`, as 16 in each byte, from a line in which they are bit `i`.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn fifth_bits(bits: __m256i, i: usize) -> __m256i {
+    // SAFETY: as for this function.
+    unsafe {
+        // The shift is of 32-bit lanes; a bit stays in its byte.
+        let shifted = if i < 4 {
+            _mm256_sllv_epi32(bits, _mm256_set1_epi32(4 - i as i32))
+        } else {
+            _mm256_srlv_epi32(bits, _mm256_set1_epi32(i as i32 - 4))
+        };
+        _mm256_and_si256(shifted, _mm256_set1_epi8(16))
+    }
+}
+
+/// Declares [`Unpack`] for a 64-column format with one scale a block.
+macro_rules! unpack_simple {
+    ($format:ty, offset $offset:literal, sums $sums:literal, |$unit:ident, $half:ident, $odd:ident, $i:ident| $codes:expr) => {
+        impl Unpack for $format {
+            const OFFSET: i16 = $offset;
+            const PAIR_SUMS: usize = $sums;
+
+            #[inline(always)]
+            unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], _: &mut [Pair; 8]) {
+                // SAFETY: as for the trait.
+                unsafe {
+                    (scales[0][half], scales[1][half]) = (f16s(unit, 0, 0, half), f16s(unit, 0, 1, half))
+                };
+            }
+
+            #[inline(always)]
+            unsafe fn codes<const ODD: usize>(
+                $unit: *const u8,
+                $half: usize,
+                _: usize,
+                $i: usize,
+            ) -> __m256i {
+                let $odd = ODD;
+                // SAFETY: as for the trait.
+                unsafe { $codes }
+            }
+        }
+    };
+}
+
+unpack_simple!(Q4_0, offset 8, sums 8, |unit, half, odd, i| nibbles(
+    half_line(unit, 1 + 4 * odd + i % 4, half),
+    i >= 4
+));
+unpack_simple!(Q5_0, offset 16, sums 4, |unit, half, odd, i| _mm256_or_si256(
+    nibbles(half_line(unit, 3 + 4 * odd + i % 4, half), i >= 4),
+    fifth_bits(half_line(unit, 1 + odd, half), i)
+));
+unpack_simple!(Q8_0, offset 0, sums 0, |unit, half, odd, i| _mm256_xor_si256(
+    half_line(unit, 1 + 8 * odd + i, half),
+    _mm256_set1_epi8(-128)
+));
+
+impl Unpack for Q4_1 {
+    const PAIR_SUMS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
+        for block in 0..2 {
+            // SAFETY: as for the trait.
+            unsafe {
+                scales[block][half] = f16s(unit, block, 0, half);
+                neg_mins[block][half] = f16s(unit, block, 1, half);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, _: usize, i: usize) -> __m256i {
+        // SAFETY: as for the trait.
+        unsafe { nibbles(half_line(unit, 2 + 4 * ODD + i % 4, half), i >= 4) }
+    }
+}
+
+impl Unpack for Affine4 {
+    const PAIR_SUMS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
+        for block in 0..2 {
+            // SAFETY: as for the trait.
+            unsafe {
+                scales[block][half] = _mm256_castsi256_ps(half_line(unit, 0, half));
+                neg_mins[block][half] = _mm256_castsi256_ps(half_line(unit, 1, half));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, _: usize, i: usize) -> __m256i {
+        // SAFETY: as for the trait.
+        unsafe { nibbles(half_line(unit, 2 + 4 * ODD + i % 4, half), i >= 4) }
+    }
+}
+
+impl Unpack for Affine8 {
+    const PAIR_SUMS: usize = 0;
+
+    #[inline(always)]
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
+        for block in 0..2 {
+            // SAFETY: as for the trait.
+            unsafe {
+                let scale = _mm256_castsi256_ps(half_line(unit, 0, half));
+                let bias = _mm256_castsi256_ps(half_line(unit, 1, half));
+                scales[block][half] = scale;
+                neg_mins[block][half] = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0), bias);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, _: usize, i: usize) -> __m256i {
+        // SAFETY: as for the trait.
+        unsafe { _mm256_xor_si256(half_line(unit, 2 + 8 * ODD + i, half), _mm256_set1_epi8(-128)) }
+    }
+}
+
+impl Unpack for Q4K {
+    const PAIR_SUMS: usize = 8;
+
+    #[inline(always)]
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
+        // SAFETY: as for the trait.
+        unsafe { k_scales(unit, half, scales, neg_mins) };
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, pair: usize, i: usize) -> __m256i {
+        // SAFETY: as for the trait.
+        unsafe { nibbles(half_line(unit, 4 + 8 * pair + i, half), ODD == 1) }
+    }
+}
+
+impl Unpack for Q5K {
+    const PAIR_SUMS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
+        // SAFETY: as for the trait.
+        unsafe { k_scales(unit, half, scales, neg_mins) };
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, pair: usize, i: usize) -> __m256i {
+        // SAFETY: as for the trait.
+        unsafe {
+            let low = nibbles(half_line(unit, 12 + 8 * pair + i, half), ODD == 1);
+            _mm256_or_si256(low, fifth_bits(half_line(unit, 4 + 2 * pair + ODD, half), i))
+        }
+    }
+}
+
+impl Unpack for Q6K {
+    const OFFSET: i16 = 32;
+    const PAIR_SUMS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], _: &mut [Pair; 8]) {
+        // SAFETY: as for the trait.
+        unsafe {
+            let d = f16s(unit, 0, 0, half);
+            for i in 0..4 {
+                let bytes = half_line(unit, 1 + i, half);
+                let scale = |bytes| _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(bytes)));
+                scales[4 * i][half] = scale(_mm256_slli_epi32::<24>(bytes));
+                scales[4 * i + 1][half] = scale(_mm256_slli_epi32::<16>(bytes));
+                scales[4 * i + 2][half] = scale(_mm256_slli_epi32::<8>(bytes));
+                scales[4 * i + 3][half] = scale(bytes);
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, pair: usize, i: usize) -> __m256i {
+        let first = 5 + 3 * (2 * (2 * pair + ODD) + i / 4);
+        // SAFETY: as for the trait.
+        unsafe {
+            if i % 4 < 3 {
+                let codes = _mm256_srli_epi16::<2>(half_line(unit, first + i % 4, half));
+                return _mm256_and_si256(codes, _mm256_set1_epi8(63));
+            }
+            let low = |i| _mm256_and_si256(half_line(unit, first + i, half), _mm256_set1_epi8(3));
+            let (second, third) = (_mm256_slli_epi16::<2>(low(1)), _mm256_slli_epi16::<4>(low(2)));
+            _mm256_or_si256(_mm256_or_si256(low(0), second), third)
+        }
+    }
+}
+
+/// Scales and negated minima of a K-quant's eight blocks, from lines 0 to 3.
+///
+/// # Safety
+/// As for `f16s`.
+#[inline(always)]
+unsafe fn k_scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
+    // SAFETY: as for this function.
+    unsafe {
+        let d = f16s(unit, 0, 0, half);
+        let neg_dmin = _mm256_sub_ps(_mm256_set1_ps(-0.0), f16s(unit, 0, 1, half));
+        let and = |x, mask| _mm256_and_si256(x, _mm256_set1_epi32(mask));
+        let (low_six, low_four, high_two) = (63, 15, 0x30);
+        let [mut s, mut m, mut both] = [1, 2, 3].map(|line| half_line(unit, line, half));
+        // What the top two bits of the first bytes add to the last four scales.
+        let (mut s_top, mut m_top) = (_mm256_srli_epi32::<2>(s), _mm256_srli_epi32::<2>(m));
+        for j in 0..4 {
+            let last_scale = _mm256_or_si256(and(both, low_four), and(s_top, high_two));
+            let last_min = _mm256_or_si256(and(_mm256_srli_epi32::<4>(both), low_four), and(m_top, high_two));
+            scales[j][half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(and(s, low_six)));
+            scales[4 + j][half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(last_scale));
+            neg_mins[j][half] = _mm256_mul_ps(neg_dmin, _mm256_cvtepi32_ps(and(m, low_six)));
+            neg_mins[4 + j][half] = _mm256_mul_ps(neg_dmin, _mm256_cvtepi32_ps(last_min));
+            (s, m, both) =
+                (_mm256_srli_epi32::<8>(s), _mm256_srli_epi32::<8>(m), _mm256_srli_epi32::<8>(both));
+            (s_top, m_top) = (_mm256_srli_epi32::<8>(s_top), _mm256_srli_epi32::<8>(m_top));
+        }
+    }
+}
