@@ -50,8 +50,8 @@ struct Quantized {
     codes: Vec<i8>,
     /// `[tile][unit][column of the tile]`.
     scales: Vec<f32>,
-    /// Sums of the codes of each 16 columns, `[tile][block][column of the tile][2]`.
-    half_sums: Vec<i16>,
+    /// Sums of the codes of each 16 columns, times −128, `[tile][block][column of the tile][2]`.
+    half_sums: Vec<i32>,
     /// Sums of the codes of each 32 columns, `[tile][block][column of the tile]`.
     sums: Vec<f32>,
 }
@@ -63,8 +63,8 @@ pub(crate) struct Int8Tile<'a> {
     pub(crate) codes: &'a [i8],
     /// `[unit][width]`.
     pub(crate) scales: &'a [f32],
-    /// `[block][width][2]`.
-    pub(crate) half_sums: &'a [i16],
+    /// Sums of 16 codes, times −128: what an offset of 128 adds to a dot product. `[block][width][2]`.
+    pub(crate) half_sums: &'a [i32],
     /// `[block][width]`.
     pub(crate) sums: &'a [f32],
 }
@@ -198,8 +198,8 @@ impl Activations {
                             let from = codes[i * BLOCK_COLS..].as_ptr();
                             from.copy_to_nonoverlapping(parts.get().codes.add(at * BLOCK_COLS), BLOCK_COLS);
                             let (first, second) = (half_sums[2 * i], half_sums[2 * i + 1]);
-                            *parts.get().half_sums.add(2 * at) = first;
-                            *parts.get().half_sums.add(2 * at + 1) = second;
+                            *parts.get().half_sums.add(2 * at) = -128 * i32::from(first);
+                            *parts.get().half_sums.add(2 * at + 1) = -128 * i32::from(second);
                             *parts.get().sums.add(at) = f32::from(first) + f32::from(second);
                         }
                     }
@@ -228,7 +228,7 @@ impl Activations {
 struct QuantizedParts {
     codes: *mut i8,
     scales: *mut f32,
-    half_sums: *mut i16,
+    half_sums: *mut i32,
     sums: *mut f32,
 }
 

@@ -2,6 +2,7 @@
 
 mod avx2;
 mod avx512;
+mod prefetch;
 
 /// The tables this machine can run, weakest first.
 pub(crate) fn tables() -> impl Iterator<Item = &'static crate::Kernels> {

@@ -11,15 +11,12 @@ use crate::formats::{
     Affine4, Affine8, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
 };
 use crate::product::TileOut;
+use crate::x86_64::prefetch::prefetch;
 use std::arch::x86_64::*;
 
 /// Columns of the tile that one walk over the weights takes: their sums, two registers each, stay in
 /// the 16 there are.
 const AT_ONCE: usize = 4;
-/// Bytes ahead of the line in use that a prefetch asks for, into L2 and into L1 (see `avx512`).
-const PREFETCH_L2: usize = 4096;
-const PREFETCH_L1: usize = 768;
-
 pub(super) fn int8_tile(
     block_type: BlockType,
     group: &[u8],
@@ -49,8 +46,8 @@ type Pair = [__m256; 2];
 
 /// A format's unit in registers. All functions read the unit's lines at `unit`.
 trait Unpack: Format {
-    /// What is added to the signed codes to make them unsigned.
-    const OFFSET: i16 = 0;
+    /// What was added to the signed codes to make them unsigned: 0 or a power of two up to 128.
+    const OFFSET: u32 = 0;
     /// Pair sums that can be added up in 16 bits; 0 for codes that stay signed.
     const PAIR_SUMS: usize;
 
@@ -88,16 +85,15 @@ unsafe fn tile<F: Unpack, const C: usize>(
         // of prefetches may lie anywhere.
         unsafe {
             let lines = group.as_ptr().add(unit * F::UNIT_BYTES);
-            for line in 0..F::LINES {
-                let line = lines.wrapping_add(line * LINE_BYTES);
-                _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(PREFETCH_L2).cast());
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH_L1).cast());
-            }
             F::scales(lines, 0, &mut scales, &mut neg_mins);
             F::scales(lines, 1, &mut scales, &mut neg_mins);
             let mut sums = [zero; C];
             for pair in 0..F::BLOCKS / 2 {
                 let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
+                if first == 0 {
+                    prefetch::<F, 0>(lines, pair);
+                    prefetch::<F, 1>(lines, pair);
+                }
                 add_block::<F, C, 0>(lines, pair, x, at, &scales, &neg_mins, &mut sums);
                 add_block::<F, C, 1>(lines, pair, x, at + x.width, &scales, &neg_mins, &mut sums);
             }
@@ -178,16 +174,16 @@ unsafe fn unsigned_dots<F: Unpack, const C: usize, const ODD: usize>(
         let codes = x.codes.as_ptr().add(at * BLOCK_COLS);
         let mut dots = [[_mm256_setzero_si256(); 2]; C];
         if F::OFFSET != 0 {
-            let offset = i32::from(-F::OFFSET);
-            let offset = match (F::HAS_HALF_SCALES, columns.start) {
-                (true, 0) => _mm256_set1_epi32(offset & 0xffff),
-                (true, _) => _mm256_set1_epi32(offset << 16),
-                (false, _) => _mm256_set1_epi16(offset as i16),
-            };
-            let half_sums = x.half_sums.as_ptr().add(2 * at).cast::<i32>();
+            // What the offset adds to each product is known: start below zero by as much.
+            let shift = _mm256_set1_epi32((128 / F::OFFSET).ilog2() as i32);
+            let half_sums = x.half_sums.as_ptr().add(2 * at);
             for c in 0..C {
-                let sums = _mm256_set1_epi32(half_sums.add(c).read_unaligned());
-                dots[c] = [_mm256_madd_epi16(sums, offset); 2];
+                let sum = if F::HAS_HALF_SCALES {
+                    *half_sums.add(2 * c + columns.start / 4)
+                } else {
+                    *half_sums.add(2 * c) + *half_sums.add(2 * c + 1)
+                };
+                dots[c] = [_mm256_srav_epi32(_mm256_set1_epi32(sum), shift); 2];
             }
         }
         let mut start = columns.start;
@@ -304,7 +300,7 @@ unsafe fn fifth_bits(bits: __m256i, i: usize) -> __m256i {
 macro_rules! unpack_simple {
     ($format:ty, offset $offset:literal, sums $sums:literal, |$unit:ident, $half:ident, $odd:ident, $i:ident| $codes:expr) => {
         impl Unpack for $format {
-            const OFFSET: i16 = $offset;
+            const OFFSET: u32 = $offset;
             const PAIR_SUMS: usize = $sums;
 
             #[inline(always)]
@@ -444,7 +440,7 @@ impl Unpack for Q5K {
 }
 
 impl Unpack for Q6K {
-    const OFFSET: i16 = 32;
+    const OFFSET: u32 = 32;
     const PAIR_SUMS: usize = 2;
 
     #[inline(always)]

@@ -1,8 +1,7 @@
 //! 16 quantized rows times a tile of int8 columns; `scalar/int8_tile.rs` has the formula.
 //!
 //! A register holds the codes of 16 rows × 4 columns, unpacked once; `vpdpbusd` multiplies them with 4
-//! broadcast activations of each column of the tile. Nothing crosses lanes. On memory: two prefetches a
-//! line (L2 at 4 KB, L1 at 768 B ahead) let the read and the arithmetic overlap.
+//! broadcast activations of each column of the tile. Nothing crosses lanes.
 
 use crate::BlockType;
 use crate::activations::Int8Tile;
@@ -10,12 +9,8 @@ use crate::formats::{
     Affine4, Affine8, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
 };
 use crate::product::TileOut;
+use crate::x86_64::prefetch::prefetch;
 use std::arch::x86_64::*;
-
-/// Bytes ahead of the line in use that a prefetch asks for, into L2 and into L1. Measured on a
-/// Sapphire-Rapids class Xeon: without them read and arithmetic do not overlap (42 against 35 ms/GB).
-const PREFETCH_L2: usize = 4096;
-const PREFETCH_L1: usize = 768;
 
 pub(super) fn int8_tile(
     block_type: BlockType,
@@ -61,8 +56,8 @@ unsafe fn of_width<F: Unpack>(group: &[u8], n_units: usize, x: &Int8Tile, out: &
 
 /// A format's unit in registers. All functions read the unit's lines at `unit`.
 trait Unpack: Format {
-    /// What is added to the signed codes to make them unsigned, times [`Unpack::CODE_SCALE`].
-    const OFFSET: i16 = 0;
+    /// What was added to the signed codes to make them unsigned: 0 or a power of two up to 128.
+    const OFFSET: u32 = 0;
 
     /// Scales of the blocks (of the half blocks, where those have their own), and negated minima. A scale is
     /// that of the codes as `codes` returns them.
@@ -89,16 +84,14 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
         // of prefetches may lie anywhere.
         unsafe {
             let lines = group.as_ptr().add(unit * F::UNIT_BYTES);
-            for line in 0..F::LINES {
-                let line = lines.wrapping_add(line * LINE_BYTES);
-                _mm_prefetch::<_MM_HINT_T1>(line.wrapping_add(PREFETCH_L2).cast());
-                _mm_prefetch::<_MM_HINT_T0>(line.wrapping_add(PREFETCH_L1).cast());
-            }
             F::scales(lines, &mut scales, &mut neg_mins);
             let mut sums = [_mm512_setzero_ps(); C];
             for pair in 0..F::BLOCKS / 2 {
                 let block = unit * F::BLOCKS + 2 * pair;
+                prefetch::<F, 0>(lines, pair);
                 add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
+                let lines = in_order(lines, &mut sums);
+                prefetch::<F, 1>(lines, pair);
                 add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);
             }
             for c in 0..C {
@@ -111,6 +104,18 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
         // SAFETY: a column of `out` is 16 numbers.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), total) };
     }
+}
+
+/// Hands `lines` on, but lets the compiler see no use of it before `sums` are there: else it mixes the
+/// instructions of two blocks and runs out of registers. Emits nothing.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn in_order<const C: usize>(mut lines: *const u8, sums: &mut [__m512; C]) -> *const u8 {
+    // SAFETY: an empty piece of assembly.
+    unsafe {
+        std::arch::asm!("/* {0} {1} */", inout(reg) lines, inout(zmm_reg) sums[C - 1], options(nomem, nostack, preserves_flags, pure));
+    }
+    lines
 }
 
 /// Adds block `2·pair + ODD` of a unit; `at` is its place in the tile, in columns.
@@ -131,19 +136,21 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
     // SAFETY: as for this function.
     unsafe {
         let codes = x.codes.as_ptr().add(at * BLOCK_COLS);
-        let half_sums = x.half_sums.as_ptr().add(2 * at).cast::<i32>();
+        let half_sums = x.half_sums.as_ptr().add(2 * at);
         for part in 0..parts {
             let mut dots = [_mm512_setzero_si512(); C];
             if F::OFFSET != 0 {
-                let offset = i32::from(-F::OFFSET);
-                let offset = match (F::HAS_HALF_SCALES, part) {
-                    (true, 0) => _mm512_set1_epi32(offset & 0xffff),
-                    (true, _) => _mm512_set1_epi32(offset << 16),
-                    (false, _) => _mm512_set1_epi16(offset as i16),
-                };
+                // What the offset adds to each product is known: start below zero by as much.
+                let shift = (128 / F::OFFSET).ilog2();
                 for c in 0..C {
-                    let sums = _mm512_set1_epi32(half_sums.add(c).read_unaligned());
-                    dots[c] = _mm512_dpwssd_epi32(dots[c], sums, offset);
+                    let sums = |half| _mm512_set1_epi32(*half_sums.add(2 * c + half));
+                    let sum =
+                        if F::HAS_HALF_SCALES { sums(part) } else { _mm512_add_epi32(sums(0), sums(1)) };
+                    dots[c] = if shift == 0 {
+                        sum
+                    } else {
+                        _mm512_srav_epi32(sum, _mm512_set1_epi32(shift as i32))
+                    };
                 }
             }
             for i in part * 8 / parts..(part + 1) * 8 / parts {
@@ -218,7 +225,7 @@ unsafe fn fifth_bits(bits: __m512i, i: usize) -> __m512i {
 }
 
 impl Unpack for Q4_0 {
-    const OFFSET: i16 = 8;
+    const OFFSET: u32 = 8;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
@@ -253,7 +260,7 @@ impl Unpack for Q4_1 {
 }
 
 impl Unpack for Q5_0 {
-    const OFFSET: i16 = 16;
+    const OFFSET: u32 = 16;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
@@ -269,7 +276,7 @@ impl Unpack for Q5_0 {
 }
 
 impl Unpack for Q8_0 {
-    const OFFSET: i16 = 128;
+    const OFFSET: u32 = 128;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
@@ -301,7 +308,7 @@ impl Unpack for Affine4 {
 }
 
 impl Unpack for Affine8 {
-    const OFFSET: i16 = 128;
+    const OFFSET: u32 = 128;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
@@ -362,7 +369,7 @@ impl Unpack for Q5K {
 
 impl Unpack for Q6K {
     // Codes come out times four, without a shift.
-    const OFFSET: i16 = 4 * 32;
+    const OFFSET: u32 = 4 * 32;
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
