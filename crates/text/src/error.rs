@@ -104,6 +104,15 @@ pub enum Error {
         /// The limit.
         limit: usize,
     },
+    /// The template did work that its steps do not count.
+    #[error("the model's chat template ran for over {seconds} s")]
+    TemplateTooSlow {
+        /// Seconds allowed.
+        seconds: u64,
+    },
+    /// The template engine panicked.
+    #[error("the template engine failed on the model's chat template")]
+    TemplateCrashed,
     /// There is no memory for the thread that runs the template.
     #[error("cannot start a thread for the model's chat template: {0}")]
     NoThread(#[source] std::io::Error),
