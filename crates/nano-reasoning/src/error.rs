@@ -204,6 +204,14 @@ pub enum Error {
         /// The model.
         name: String,
     },
+    /// A path that is not the store's to remove.
+    #[error("{} is not in the model store {}; remove it yourself", path.display(), root.display())]
+    NotInStore {
+        /// The path.
+        path: PathBuf,
+        /// The store.
+        root: PathBuf,
+    },
     /// No source of a model could give it.
     #[error("cannot get model '{name}': {}", Attempts(attempts))]
     NotAvailable {
