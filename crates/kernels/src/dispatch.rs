@@ -17,6 +17,10 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and VNNI.
     Avx512Vnni,
+    /// 64-bit Arm.
+    Neon,
+    /// 64-bit Arm with the dot product extension.
+    Dotprod,
 }
 
 impl Isa {
@@ -26,6 +30,8 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512Vnni => "avx512-vnni",
+            Self::Neon => "neon",
+            Self::Dotprod => "neon-dotprod",
         }
     }
 }
@@ -76,6 +82,8 @@ impl Kernels {
             let mut tables = vec![&SCALAR];
             #[cfg(target_arch = "x86_64")]
             tables.extend(crate::x86_64::tables());
+            #[cfg(target_arch = "aarch64")]
+            tables.extend(crate::aarch64::tables());
             tables
         })
     }

@@ -15,6 +15,8 @@
 //! | [`KvLayer`] | keys and values of one layer, 16-bit |
 //! | [`Pool`] | the worker threads |
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 mod activations;
 mod attention;
 mod bandwidth;

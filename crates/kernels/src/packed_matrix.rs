@@ -47,9 +47,7 @@ impl PackedMatrix {
                 let rows = bytes.chunks_exact(row_bytes).skip(group * GROUP_ROWS).take(GROUP_ROWS);
                 // SAFETY: the pool runs each group once, so no two borrow the same chunk.
                 let units = unsafe { groups.chunk(group) };
-                for (row, source) in rows.enumerate() {
-                    pack_row(block_type, source, row, units);
-                }
+                pack_group(block_type, rows, units);
             });
         }
         Ok(Self { block_type, n_rows, n_cols, n_units, unit_bytes, memory })
@@ -118,15 +116,21 @@ fn unit_size(block_type: BlockType) -> (usize, usize) {
     with_format!(block_type, F => (F::UNIT_COLS, F::UNIT_BYTES), (1, GROUP_ROWS * block_type.block_bytes()))
 }
 
-fn pack_row(block_type: BlockType, source: &[u8], row: usize, units: &mut [u8]) {
+/// Packs the rows of a group: unit by unit, so that a unit's lines stay in the nearest cache.
+fn pack_group<'a>(block_type: BlockType, rows: impl Iterator<Item = &'a [u8]> + Clone, units: &mut [u8]) {
     with_format!(block_type, F => {
-        for (source, unit) in source.chunks(F::SOURCE_BYTES).zip(units.chunks_exact_mut(F::UNIT_BYTES)) {
-            F::pack_row(source, row, unit);
+        for (i, unit) in units.chunks_exact_mut(F::UNIT_BYTES).enumerate() {
+            for (row, source) in rows.clone().enumerate() {
+                let source = &source[i * F::SOURCE_BYTES..];
+                F::pack_row(&source[..F::SOURCE_BYTES.min(source.len())], row, unit);
+            }
         }
     }, {
         let bytes = block_type.block_bytes();
-        for (source, unit) in source.chunks_exact(bytes).zip(units.chunks_exact_mut(GROUP_ROWS * bytes)) {
-            unit[row * bytes..][..bytes].copy_from_slice(source);
+        for (i, unit) in units.chunks_exact_mut(GROUP_ROWS * bytes).enumerate() {
+            for (row, source) in rows.clone().enumerate() {
+                unit[row * bytes..][..bytes].copy_from_slice(&source[i * bytes..][..bytes]);
+            }
         }
     });
 }

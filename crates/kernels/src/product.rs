@@ -17,7 +17,7 @@ pub struct Product<'a> {
 pub(crate) type TileOut = [[f32; GROUP_ROWS]; TILE_COLS];
 
 /// A task takes about this many bytes of weights: long enough to stream, short enough to share out evenly.
-const TASK_BYTES: usize = 128 << 10;
+const TASK_BYTES: usize = 512 << 10;
 /// Row groups that stay in a core's cache while the tiles of a large batch pass over them.
 const CACHED_BYTES: usize = 256 << 10;
 

@@ -19,11 +19,13 @@ impl Format for Q6K {
         for (i, scales) in source[192..208].as_chunks::<4>().0.iter().enumerate() {
             set_dword(unit, 1 + i, row, *scales);
         }
-        for half_block in 0..16 {
-            let code = |column: usize| source_code(source, 16 * half_block + column);
-            for i in 0..3 {
-                let bytes = std::array::from_fn(|j| code(4 * i + j) << 2 | code(12 + j) >> (2 * i) & 3);
-                set_dword(unit, 5 + 3 * half_block + i, row, bytes);
+        for (i, codes) in source_codes(source).as_chunks::<16>().0.iter().enumerate() {
+            for line in 0..3 {
+                let mut bytes = [0; 4];
+                for (j, byte) in bytes.iter_mut().enumerate() {
+                    *byte = codes[4 * line + j] << 2 | codes[12 + j] >> (2 * line) & 3;
+                }
+                set_dword(unit, 5 + 3 * i + line, row, bytes);
             }
         }
     }
@@ -50,11 +52,19 @@ impl Format for Q6K {
     }
 }
 
-/// Code of `column` in a source block (ggml-quants.c, `dequantize_row_q6_K`): 128 columns share 64 bytes
-/// of low nibbles and 32 bytes of high bit pairs.
-fn source_code(source: &[u8], column: usize) -> u8 {
-    let (half, quarter, j) = (column / 128, column % 128 / 32, column % 32);
-    let low = source[64 * half + 32 * (quarter % 2) + j] >> (4 * (quarter / 2)) & 15;
-    let high = source[128 + 32 * half + j] >> (2 * quarter) & 3;
-    low | high << 4
+/// Codes of a source block (ggml-quants.c, `dequantize_row_q6_K`): 128 columns share 64 bytes of low
+/// nibbles and 32 bytes of high bit pairs.
+fn source_codes(source: &[u8]) -> [u8; 256] {
+    let mut codes = [0; 256];
+    for (half, codes) in codes.as_chunks_mut::<128>().0.iter_mut().enumerate() {
+        let low: &[u8; 64] = source[64 * half..][..64].try_into().expect("64 bytes");
+        let high: &[u8; 32] = source[128 + 32 * half..][..32].try_into().expect("32 bytes");
+        for j in 0..32 {
+            codes[j] = low[j] & 15 | (high[j] & 3) << 4;
+            codes[32 + j] = low[32 + j] & 15 | (high[j] >> 2 & 3) << 4;
+            codes[64 + j] = low[j] >> 4 | (high[j] >> 4 & 3) << 4;
+            codes[96 + j] = low[32 + j] >> 4 | (high[j] >> 6) << 4;
+        }
+    }
+    codes
 }

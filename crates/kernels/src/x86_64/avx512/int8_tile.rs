@@ -90,7 +90,7 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
                 let block = unit * F::BLOCKS + 2 * pair;
                 prefetch::<F, 0>(lines, pair);
                 add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
-                let lines = in_order(lines, &mut sums);
+                let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
                 prefetch::<F, 1>(lines, pair);
                 add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);
             }

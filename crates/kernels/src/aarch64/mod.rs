@@ -1,0 +1,13 @@
+//! Tables for 64-bit Arm.
+//!
+//! `neon` runs everywhere. `dotprod` replaces its quantized products on Apple's M1 and later, and on Arm's
+//! cores from the Cortex-A76 and Neoverse N1 on; everything else is the same in both.
+
+mod dotprod;
+mod neon;
+mod unpack;
+
+/// The tables this machine can run, weakest first.
+pub(crate) fn tables() -> impl Iterator<Item = &'static crate::Kernels> {
+    [neon::table(), dotprod::table()].into_iter().flatten()
+}

@@ -1,0 +1,32 @@
+//! NEON, which every 64-bit Arm processor has: 4 rows a register, four registers a line.
+
+mod attention;
+mod dense_tile;
+mod int8_tile;
+mod rows;
+
+use crate::{Isa, Kernels};
+use std::arch::is_aarch64_feature_detected;
+
+/// The table, if this machine can run it.
+pub(super) fn table() -> Option<&'static Kernels> {
+    is_aarch64_feature_detected!("neon").then_some(&TABLE)
+}
+
+pub(super) const TABLE: Kernels = Kernels {
+    isa: Isa::Neon,
+    quantize: rows::quantize,
+    int8_tile: int8_tile::int8_tile,
+    dense_tile: dense_tile::dense_tile,
+    encode_key: rows::encode_key,
+    encode_value: rows::encode_value,
+    key_products: attention::key_products,
+    softmax_block: rows::softmax_block,
+    weighted_values: attention::weighted_values,
+    fold_sums: rows::fold_sums,
+    rms_norm: rows::rms_norm,
+    silu_multiply: rows::silu_multiply,
+    add: rows::add,
+    rotate_halves: rows::rotate_halves,
+    rotate_neighbours: rows::rotate_neighbours,
+};
