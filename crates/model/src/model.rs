@@ -6,6 +6,7 @@ use crate::rope::Rope;
 use crate::sequence::CpuSequence;
 use crate::weights::WeightSource;
 use crate::{Error, Result, architecture, gguf_model};
+use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::{Kernels, PackedMatrix, Pool};
 use std::path::Path;
 use std::sync::Arc;
@@ -109,16 +110,23 @@ impl Layer {
 }
 
 impl CpuModel {
-    /// Loads a GGUF file. Tensor by tensor, its weights are packed and their pages given back, so that
-    /// memory holds them once.
+    /// Loads a GGUF file.
     ///
     /// # Errors
     /// The first thing that is wrong with the file, or in it something this engine does not compute.
     pub fn load_gguf(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Arc<Self>> {
-        let file = nano_reasoning_gguf::GgufFile::open(path)?;
+        Self::from_gguf(&GgufFile::open(path)?, options)
+    }
+
+    /// Loads an open GGUF file. Tensor by tensor, its weights are packed and their pages given back, so
+    /// that memory holds them once.
+    ///
+    /// # Errors
+    /// As [`Self::load_gguf`].
+    pub fn from_gguf(file: &GgufFile, options: &LoadOptions) -> Result<Arc<Self>> {
         let (kernels, pool) = (options.kernels()?, options.pool());
-        let config = gguf_model::config(&file)?;
-        let mut weights = gguf_model::GgufWeights::new(&file, &pool, config.architecture);
+        let config = gguf_model::config(file)?;
+        let mut weights = gguf_model::GgufWeights::new(file, &pool, config.architecture);
         let model = Self::load(config, architecture::Pairing::of_gguf, kernels, &pool, &mut weights)?;
         weights.finish()?;
         Ok(Arc::new(model))

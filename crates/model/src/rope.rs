@@ -58,6 +58,33 @@ pub enum RopeScaling {
     },
 }
 
+impl RopeScaling {
+    /// That all numbers divide and compare as they should.
+    fn check(&self) -> Result<()> {
+        let bad = |found: f64| {
+            let (key, wanted) =
+                ("rope scaling".into(), "positive numbers, low frequencies below high".into());
+            Err(Error::BadConfig { key, found: found.to_string(), wanted })
+        };
+        let positive = |x: &f64| x.is_finite() && *x > 0.0;
+        let (numbers, ordered) = match *self {
+            Self::None => (vec![], true),
+            Self::Linear { factor } => (vec![factor], true),
+            Self::Factors(ref factors) => (factors.iter().copied().map(f64::from).collect(), true),
+            Self::Llama3 { factor, low_freq_factor: low, high_freq_factor: high, original_context_len } => {
+                (vec![factor, low, high, original_context_len], low < high)
+            }
+            Self::Yarn { factor, original_context_len, beta_fast, beta_slow, attention_factor } => {
+                (vec![factor, original_context_len, beta_fast, beta_slow, attention_factor], true)
+            }
+        };
+        match numbers.into_iter().find(|x| !positive(x) || !ordered) {
+            Some(found) => bad(found),
+            None => Ok(()),
+        }
+    }
+}
+
 /// YaRN's usual attention factor: scores grow with the logarithm of the stretch.
 pub(crate) fn yarn_attention_factor(factor: f64) -> f64 {
     if factor > 1.0 { 0.1 * factor.ln() + 1.0 } else { 1.0 }
@@ -76,6 +103,7 @@ impl Rope {
         let plain = |i: usize| config.theta.powf(-2.0 * i as f64 / n_rot);
         let n_pairs = config.n_rot / 2;
         let mut attention_factor = 1.0;
+        config.scaling.check()?;
         let frequencies = match &config.scaling {
             RopeScaling::None => (0..n_pairs).map(plain).collect(),
             RopeScaling::Linear { factor } => (0..n_pairs).map(|i| plain(i) / factor).collect(),
