@@ -196,6 +196,26 @@ fn any_repository_works_by_its_id() {
 }
 
 #[test]
+fn another_programs_download_is_used_and_not_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let model = model_bytes(LEN);
+    let store = support::store(root.path(), catalogue(&model, LEN), support::NO_HUB, None);
+    // As the Hub's own tools lay their cache out.
+    let repo = root.path().join("hub-cache/models--own--m");
+    fs::create_dir_all(repo.join("snapshots/c0ffee")).unwrap();
+    fs::create_dir_all(repo.join("refs")).unwrap();
+    fs::write(repo.join("refs/main"), "c0ffee").unwrap();
+    fs::write(repo.join("snapshots/c0ffee/M.gguf"), &model[..LEN / 2]).unwrap();
+    // Half of it is not it.
+    assert!(matches!(store.resolve("m"), Err(Error::NotDownloaded { .. })));
+    fs::write(repo.join("snapshots/c0ffee/M.gguf"), &model).unwrap();
+    let found = store.ensure("m", &mut ()).unwrap();
+    assert_eq!(found.path, repo.join("snapshots/c0ffee/M.gguf"));
+    assert!(matches!(store.remove("m"), Err(Error::NotInStore { .. })));
+    assert!(found.path.exists());
+}
+
+#[test]
 fn a_silent_hub_costs_a_few_seconds() {
     let root = tempfile::tempdir().unwrap();
     // Takes connections and says nothing.

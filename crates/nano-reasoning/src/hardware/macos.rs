@@ -1,6 +1,5 @@
 //! macOS: two commands, `sysctl` and `vm_stat`. Compiled everywhere, so that it is checked and tested
 //! where there is no Mac.
-#![cfg_attr(not(target_os = "macos"), allow(dead_code))]
 
 use std::collections::HashMap;
 

@@ -4,13 +4,20 @@
 //! read by [`linux`] and [`macos`] alone; every parser is a function over text, so that all of them are
 //! tested on any machine.
 
+// Both platforms' parsers are compiled everywhere; each platform uses its own.
+#[cfg_attr(target_os = "macos", allow(dead_code))]
 mod accelerator;
+#[cfg_attr(target_os = "macos", allow(dead_code))]
 mod arm_part;
 mod bandwidth;
 mod chip;
+#[cfg_attr(target_os = "macos", allow(dead_code))]
 mod cpuinfo;
+#[cfg_attr(target_os = "macos", allow(dead_code))]
 mod linux;
+#[cfg_attr(not(target_os = "macos"), allow(dead_code))]
 mod macos;
+#[cfg_attr(target_os = "macos", allow(dead_code))]
 mod memory;
 mod simd;
 

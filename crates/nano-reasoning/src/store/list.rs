@@ -129,11 +129,11 @@ fn models_in(folder: &Path) -> Vec<PathBuf> {
 
 /// Bytes of a file, or of all files in a folder; 0 if there is neither.
 pub(super) fn bytes_at(path: &Path) -> u64 {
-    match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            fs::read_dir(path).into_iter().flatten().flatten().map(|entry| bytes_at(&entry.path())).sum()
-        }
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
+    let Ok(metadata) = fs::metadata(path) else { return 0 };
+    if !metadata.is_dir() {
+        return metadata.len();
     }
+    let paths = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    // A link to a folder can lead back here.
+    paths.filter(|path| !(path.is_symlink() && path.is_dir())).map(|path| bytes_at(&path)).sum()
 }

@@ -207,7 +207,9 @@ impl Store {
             remove_any(&path)?;
         }
         if freed == 0 {
-            return Err(Error::NotDownloaded { name: name.to_owned() });
+            // What another program downloaded can be used, and is not ours to remove.
+            let found = self.resolve(name)?;
+            return Err(Error::NotInStore { path: found.path, root: self.root.clone() });
         }
         // The folder of a repository whose last file went.
         if let Some(folder) = relative.parent().filter(|folder| is_inside(folder)) {

@@ -155,7 +155,7 @@ fn append(
     let mut archive = zip::ZipArchive::new(file).map_err(|error| broken(&error))?;
     let member = archive.by_name(&piece.member).map_err(|error| broken(&error))?;
     // An archive can unpack to far more than it says.
-    let mut member = member.take(piece.bytes + 1);
+    let mut member = member.take(piece.bytes.saturating_add(1));
     let mut hasher = Sha256::new();
     let mut read = 0;
     let mut buffer = vec![0; CHUNK_BYTES];
