@@ -1,7 +1,7 @@
 //! What the machine is: chip, cores, memory, SIMD, GPU, NPU, memory bandwidth.
 //!
 //! Detection never fails: what cannot be read is absent or zero. The platform's files and commands are
-//! read by [`linux`] and [`macos`] alone; every parser is a function over text, so that all of them are
+//! read by `linux.rs` and `macos.rs` alone; every parser is a function over text, so that all of them are
 //! tested on any machine.
 
 // Both platforms' parsers are compiled everywhere; each platform uses its own.
