@@ -11,3 +11,16 @@ mod unpack;
 pub(crate) fn tables() -> impl Iterator<Item = &'static crate::Kernels> {
     [neon::table(), dotprod::table()].into_iter().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Kernels;
+
+    /// `cargo xtask cross` says which table each emulated processor must get, lest its tests run on another.
+    #[test]
+    fn the_best_table_is_the_processors() {
+        if let Ok(expected) = std::env::var("NANO_REASONING_TEST_ISA") {
+            assert_eq!(Kernels::best().isa().name(), expected);
+        }
+    }
+}

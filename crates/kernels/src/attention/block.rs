@@ -139,53 +139,68 @@ pub(crate) struct Scores<'a> {
 /// in it; also the block's largest score and sum of weights, and the scale of the weighted sum.
 #[inline(always)]
 pub(crate) fn softmax_block(scores: &Scores, weights: &mut [i16]) -> (Running, f32) {
-    let n = weights.len();
-    let mut values = [f32::NEG_INFINITY; BLOCK_SLOTS];
-    for i in 0..n {
-        let score = scores.products[i] as f32 * (scores.query_scale * scores.key_scales[i]);
-        let visible = scores.visible[i / 64] >> (i % 64) & 1 != 0;
-        values[i] = if visible { score } else { f32::NEG_INFINITY };
-    }
+    let n_tiles = weights.len() / TILE_SLOTS;
+    let mut values = [[f32::NEG_INFINITY; TILE_SLOTS]; BLOCK_SLOTS / TILE_SLOTS];
+    let values = &mut values[..n_tiles];
+    let products = scores.products.as_chunks::<TILE_SLOTS>().0.iter();
+    let key_scales = scores.key_scales.as_chunks::<TILE_SLOTS>().0;
+    let value_scales = scores.value_scales.as_chunks::<TILE_SLOTS>().0;
     let mut max = [f32::NEG_INFINITY; TILE_SLOTS];
-    for values in values[..n].as_chunks::<TILE_SLOTS>().0 {
-        for (max, value) in max.iter_mut().zip(values) {
-            *max = if *value > *max { *value } else { *max };
+    for (tile, ((values, products), key_scales)) in
+        values.iter_mut().zip(products).zip(key_scales).enumerate()
+    {
+        for i in 0..TILE_SLOTS {
+            values[i] = products[i] as f32 * (scores.query_scale * key_scales[i]);
+        }
+        let visible = scores.visible[tile / 4] >> (TILE_SLOTS * (tile % 4)) & 0xffff;
+        if visible != 0xffff {
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = if visible >> i & 1 != 0 { *value } else { f32::NEG_INFINITY };
+            }
+        }
+        for i in 0..TILE_SLOTS {
+            max[i] = if values[i] > max[i] { values[i] } else { max[i] };
         }
     }
-    let max = max.iter().fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
+    let max = largest_of(max);
     if max == f32::NEG_INFINITY {
         weights.fill(0);
         return (Running::EMPTY, 0.0);
     }
-    // The sum of weights, as an integer: in which order it is added up must not matter.
-    const ONE: f32 = (1 << 22) as f32;
-    let mut sum = 0i32;
+    // The sum of weights, as integers: in which order they are added up must not matter.
+    const ONE: f32 = (1 << 21) as f32;
+    let mut sums = [0i32; TILE_SLOTS];
     let mut largest = [0.0f32; TILE_SLOTS];
-    for (values, value_scales) in values[..n]
-        .as_chunks_mut::<TILE_SLOTS>()
-        .0
-        .iter_mut()
-        .zip(scores.value_scales.as_chunks::<TILE_SLOTS>().0)
-    {
-        let mut part = 0i32;
+    for (values, value_scales) in values.iter_mut().zip(value_scales) {
         for i in 0..TILE_SLOTS {
             let weight = exp(values[i] - max);
-            part += (weight * ONE) as i32;
+            sums[i] += round_to_int(weight * ONE);
             let scale = if weight > 0.0 { value_scales[i] } else { 0.0 };
             largest[i] = if scale > largest[i] { scale } else { largest[i] };
             values[i] = weight * scale;
         }
-        sum += part;
     }
-    let largest = largest.iter().fold(0.0f32, |a, &b| if b > a { b } else { a });
-    let sum = sum as f32 / ONE;
+    let largest = largest_of(largest);
+    let sum = sums.iter().sum::<i32>() as f32 / ONE;
     let room = 65_535.0 - BLOCK_SLOTS as f32 / 2.0;
     let unit = if 32_767.0 * sum < room { 32_767.0 } else { room / sum };
     let factor = if largest > 0.0 { unit / largest } else { 0.0 };
-    for (weight, value) in weights.iter_mut().zip(&values) {
-        *weight = round_to_int(value * factor) as i16;
+    for (weights, values) in weights.as_chunks_mut::<TILE_SLOTS>().0.iter_mut().zip(values) {
+        for i in 0..TILE_SLOTS {
+            weights[i] = round_to_int(values[i] * factor) as i16;
+        }
     }
     (Running { max, sum }, largest / unit)
+}
+
+#[inline(always)]
+fn largest_of(mut lanes: [f32; TILE_SLOTS]) -> f32 {
+    for width in [8, 4, 2, 1] {
+        for i in 0..width {
+            lanes[i] = if lanes[i + width] > lanes[i] { lanes[i + width] } else { lanes[i] };
+        }
+    }
+    lanes[0]
 }
 
 /// [`Running::fold`] with integer values.

@@ -4,6 +4,7 @@ use super::block::{BlockSlots, MAX_QUERIES, QueryTile, Running, Workspace, fold_
 use super::{BLOCK_POSITIONS, BLOCK_SLOTS, KvLayer, MAX_HEAD_DIM, MAX_TREE_NODES, SPAN_BLOCKS, TILE_SLOTS};
 use crate::packed_matrix::SharedChunks;
 use crate::{Kernels, Pool};
+use std::sync::Mutex;
 
 /// Positions in a span.
 const SPAN_POSITIONS: usize = SPAN_BLOCKS * BLOCK_POSITIONS;
@@ -30,6 +31,8 @@ pub struct AttentionScratch {
     running: Vec<Running>,
     /// `[n_spans][n_tokens][n_heads][head_dim]`.
     out: Vec<f32>,
+    /// One for each task that ran at the same time.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl AttentionScratch {
@@ -79,7 +82,8 @@ impl Kernels {
         scratch.running.clear();
         scratch.running.resize(plan.n_spans * n_queries, Running::EMPTY);
         scratch.out.resize(plan.n_spans * n_queries * head_dim, 0.0);
-        let (codes, scales) = (&scratch.codes, &scratch.scales);
+        let (codes, scales, workspaces) = (&scratch.codes, &scratch.scales, &scratch.workspaces);
+        let lock = || workspaces.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let running = SharedChunks::new(&mut scratch.running, 1);
         let partial = SharedChunks::new(&mut scratch.out, 1);
         let n_tiles = n_tokens.div_ceil(plan.tile_tokens);
@@ -102,7 +106,9 @@ impl Kernels {
                 scales: &scales[at..][..len],
                 heads_per_token: plan.group,
             };
-            self.attend_span(layer, head, &tile, queries, &plan, tokens, span, running, out);
+            let mut workspace = lock().pop().unwrap_or_else(Workspace::new);
+            self.attend_span(layer, head, &tile, queries, &plan, tokens, span, &mut workspace, running, out);
+            lock().push(workspace);
         });
         self.fold_spans(pool, layer, &plan, scratch, n_heads, out);
     }
@@ -144,12 +150,12 @@ impl Kernels {
         plan: &Plan,
         tokens: std::ops::Range<usize>,
         span: usize,
+        workspace: &mut Workspace,
         running: &mut [Running],
         out: &mut [f32],
     ) {
         let last_position = tokens.clone().map(|token| plan.position(token)).max().unwrap_or(0);
         let first_block = span * SPAN_BLOCKS;
-        let mut workspace = None;
         for block in first_block..first_block + SPAN_BLOCKS {
             if block * BLOCK_POSITIONS > last_position {
                 break;
@@ -157,7 +163,6 @@ impl Kernels {
             let mut visible = [[0; BLOCK_SLOTS.div_ceil(64)]; MAX_QUERIES];
             let (start, end) = plan.visible_slots(queries, block, tokens.clone(), &mut visible);
             let slots = BlockSlots { start, end, visible: &visible[..tokens.len()] };
-            let workspace = workspace.get_or_insert_with(Workspace::new);
             fold_block(self, layer, head, tile, &slots, workspace, running, out);
         }
     }
