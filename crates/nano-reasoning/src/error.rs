@@ -274,6 +274,39 @@ pub enum Error {
         /// The model.
         name: String,
     },
+    /// A model is a folder, and this version reads GGUF files only.
+    #[error("{} is a Hugging Face folder, which cannot be run yet; take a .gguf file of the model", path.display())]
+    FolderUnsupported {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No threads were asked for.
+    #[error("0 threads cannot compute anything; take at least 1")]
+    NoThreads,
+    /// An answer was asked for before a model was loaded.
+    #[error("no model is loaded; call initialize first")]
+    NotInitialized,
+    /// Learning was asked for.
+    #[error("training is not available in tier {tier} of this version")]
+    TrainingUnavailable {
+        /// The tier in force.
+        tier: Tier,
+    },
+    /// A sampling parameter is out of range.
+    #[error(transparent)]
+    Sampling(#[from] nano_reasoning_engine::InvalidParameter),
+    /// The engine refused a pass.
+    #[error(transparent)]
+    Engine(#[from] nano_reasoning_engine::Error),
+    /// A GGUF file is broken.
+    #[error(transparent)]
+    Gguf(#[from] nano_reasoning_gguf::Error),
+    /// A model cannot be run.
+    #[error(transparent)]
+    Model(#[from] nano_reasoning_model::Error),
+    /// A tokenizer or chat template cannot be used.
+    #[error(transparent)]
+    Text(#[from] nano_reasoning_text::Error),
     /// The system refused something.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {

@@ -6,6 +6,7 @@
 //! - [`config`] reads the configuration file, the environment and the flags, and remembers where every
 //!   value came from.
 //! - [`store`] finds, downloads, checks and lists model files.
+//! - [`Orchestrator`] puts them together with an engine, and answers.
 //!
 //! Nothing here prints, and nothing here is asynchronous.
 #![forbid(unsafe_code)]
@@ -15,11 +16,17 @@ pub mod config;
 mod error;
 pub mod hardware;
 mod near_miss;
+mod orchestrator;
 mod quantity;
 pub mod store;
 pub mod tier;
 
 pub use error::{Attempt, Error};
+pub use nano_reasoning_text::Message;
+pub use orchestrator::{
+    Answer, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning, Orchestrator,
+    Sampling, SessionStatistics,
+};
 
 /// Result of a call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,175 @@
+//! From prompt tokens to streamed text: one pass over the prompt, then one a token.
+
+use std::time::Instant;
+
+use nano_reasoning_engine::{LogitRows, Sampler, SamplingParams, TokenTree};
+use nano_reasoning_text::{StopStrings, TokenStream, Tokenizer};
+
+use super::{Answer, Engine, FinishReason};
+use crate::Result;
+
+/// Prompt tokens between two questions whether to stop.
+const PREFILL_CHUNK: usize = 256;
+
+/// How tokens are drawn. The defaults are those of [`SamplingParams`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sampling {
+    /// `None` for the settings' temperature; 0 is greedy.
+    pub temperature: Option<f32>,
+    /// How many of the best tokens stay; 0 for all.
+    pub top_k: Option<usize>,
+    /// Probability that the tokens which stay add up to.
+    pub top_p: Option<f32>,
+    /// Share of the best token's probability that a token needs to stay.
+    pub min_p: Option<f32>,
+    /// Divides the logits of tokens seen lately.
+    pub repetition_penalty: Option<f32>,
+    /// The same seed draws the same tokens.
+    pub seed: Option<u64>,
+    /// Texts that end an answer; they are not part of it.
+    pub stop: Vec<String>,
+}
+
+impl Sampling {
+    /// # Errors
+    /// [`crate::Error::Sampling`] for a value out of range.
+    pub(super) fn check(&self) -> Result<()> {
+        Ok(self.params(0.7).validate()?)
+    }
+
+    pub(super) fn params(&self, default_temperature: f64) -> SamplingParams {
+        let default = SamplingParams::default();
+        SamplingParams {
+            temperature: self.temperature.unwrap_or(default_temperature as f32),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(default.repetition_penalty),
+            repetition_window: default.repetition_window,
+            seed: self.seed,
+        }
+    }
+}
+
+/// Answers `prompt`.
+pub(super) fn answer(
+    engine: &mut Engine,
+    prompt: &[u32],
+    max_tokens: usize,
+    params: SamplingParams,
+    stop: &[String],
+    on_piece: &mut dyn FnMut(&str) -> bool,
+) -> Result<Answer> {
+    let mut sampler = Sampler::new(params)?;
+    let mut history = prompt.to_vec();
+    let mut output = Output::new(stop);
+    let context_len = engine.target.shape().context_len;
+    if prompt.len() > context_len {
+        let (wanted, used) = (prompt.len(), 0);
+        return Err(nano_reasoning_engine::Error::ContextFull { wanted, used, context_len }.into());
+    }
+
+    let started = Instant::now();
+    let n_cached_tokens = engine.reuse(prompt)?;
+    let mut next = None;
+    let mut finish = None;
+    for chunk in prompt[n_cached_tokens..].chunks(PREFILL_CHUNK) {
+        if !on_piece("") {
+            finish = Some(FinishReason::Cancelled);
+            break;
+        }
+        let is_last = engine.target.len() + chunk.len() == prompt.len();
+        let rows = if is_last { LogitRows::Last } else { LogitRows::None };
+        let forward = engine.target.forward(&TokenTree::chain(chunk), rows)?;
+        next = is_last.then(|| sampler.sample(forward.logits, &history));
+        engine.cache(chunk);
+    }
+    let prefill_s = started.elapsed().as_secs_f64();
+
+    let started = Instant::now();
+    let mut n_decode_passes = 0;
+    let finish_reason = loop {
+        if let Some(reason) = finish {
+            break reason;
+        }
+        let token = next.expect("the prompt's last pass gives a token");
+        if history.len() - prompt.len() >= max_tokens {
+            break FinishReason::MaxTokens;
+        }
+        if engine.tokenizer.is_end(token) {
+            break FinishReason::Stop;
+        }
+        history.push(token);
+        finish = output.push(&engine.tokenizer, token, on_piece);
+        if finish.is_none() && history.len() - prompt.len() < max_tokens {
+            if engine.target.len() == context_len {
+                break FinishReason::ContextFull;
+            }
+            let forward = engine.target.forward(&TokenTree::chain(&[token]), LogitRows::Last)?;
+            next = Some(sampler.sample(forward.logits, &history));
+            engine.cache(&[token]);
+            n_decode_passes += 1;
+        }
+    };
+    let decode_s = started.elapsed().as_secs_f64();
+    let text = output.finish(on_piece);
+    Ok(Answer {
+        text,
+        tokens: history.split_off(prompt.len()),
+        finish_reason,
+        n_prompt_tokens: prompt.len(),
+        n_cached_tokens,
+        prefill_s,
+        decode_s,
+        n_decode_passes,
+    })
+}
+
+/// Tokens to whole characters, up to a stop string.
+struct Output {
+    stream: TokenStream,
+    stops: StopStrings,
+    text: String,
+    is_stopped: bool,
+}
+
+impl Output {
+    fn new(stop: &[String]) -> Self {
+        Self {
+            stream: TokenStream::new(),
+            stops: StopStrings::new(stop),
+            text: String::new(),
+            is_stopped: false,
+        }
+    }
+
+    /// Shows what `token` completes; a reason if the answer ends with it.
+    fn push(
+        &mut self,
+        tokenizer: &Tokenizer,
+        token: u32,
+        on_piece: &mut dyn FnMut(&str) -> bool,
+    ) -> Option<FinishReason> {
+        let piece = self.stops.push(self.stream.push(tokenizer, token));
+        self.text.push_str(piece.text);
+        self.is_stopped = piece.is_stopped;
+        if !on_piece(piece.text) {
+            self.is_stopped = true;
+            return Some(FinishReason::Cancelled);
+        }
+        piece.is_stopped.then_some(FinishReason::Stop)
+    }
+
+    /// Shows what was held back, unless the answer was stopped, and gives the whole text.
+    fn finish(mut self, on_piece: &mut dyn FnMut(&str) -> bool) -> String {
+        if !self.is_stopped {
+            let held =
+                [self.stops.push(self.stream.finish()).text.to_owned(), self.stops.finish().to_owned()];
+            for text in held.iter().filter(|text| !text.is_empty()) {
+                self.text.push_str(text);
+                on_piece(text);
+            }
+        }
+        self.text
+    }
+}

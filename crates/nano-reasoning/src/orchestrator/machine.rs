@@ -1,0 +1,58 @@
+//! What is known before a model is loaded: the machine, the values in force, the store.
+
+use nano_reasoning_kernels::{Pool, stream_read_gb_per_s};
+
+use super::GenerationConfig;
+use crate::config::{ConfigFile, Environment, Settings, forced_tier};
+use crate::hardware::{Bandwidth, Hardware, memory_bandwidth};
+use crate::store::Store;
+use crate::tier::{self, TierChoice};
+use crate::{Error, Result};
+
+/// Bytes that the bandwidth measurement reads: more than any cache holds, and 0.1 s on a slow machine.
+const MEASURED_BYTES: usize = 256 << 20;
+
+/// The machine and the values in force on it.
+pub struct Machine {
+    /// What the environment says.
+    pub environment: Environment,
+    /// What the machine is.
+    pub hardware: Hardware,
+    /// How fast its memory is read.
+    pub bandwidth: Option<Bandwidth>,
+    /// The models picked for it.
+    pub choice: TierChoice,
+    /// The values in force.
+    pub settings: Settings,
+    /// Threads that compute.
+    pub n_threads: usize,
+    /// Where models lie.
+    pub store: Store,
+}
+
+impl Machine {
+    /// Looks at the machine and resolves the values in force on it.
+    ///
+    /// # Errors
+    /// If environment, configuration file or overrides are wrong, or nothing fits the memory.
+    pub fn look(config: &GenerationConfig) -> Result<Self> {
+        let environment = Environment::read()?;
+        let file = ConfigFile::load(&environment)?;
+        let hardware = Hardware::detect();
+        let n_threads = config.n_threads.unwrap_or_else(|| hardware.n_decode_threads());
+        if n_threads == 0 {
+            return Err(Error::NoThreads);
+        }
+        let store = Store::open(config.cache_dir.as_ref().unwrap_or(&environment.cache_dir.value));
+        let bandwidth = memory_bandwidth(store.root(), &hardware, n_threads, measure);
+        let forced = forced_tier(&config.overrides, &file);
+        let choice = tier::choose(&hardware, bandwidth, forced.value, store.catalogue())?;
+        let settings = Settings::resolve(&config.overrides, &file, &choice, store.catalogue())?;
+        Ok(Self { environment, hardware, bandwidth, choice, settings, n_threads, store })
+    }
+}
+
+fn measure(n_threads: usize) -> f64 {
+    // Without memory for the measurement the number is no sensible one, and the caller's fallback serves.
+    stream_read_gb_per_s(&Pool::new(n_threads), MEASURED_BYTES, 3).unwrap_or(0.0)
+}

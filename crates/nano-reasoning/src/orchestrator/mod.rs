@@ -1,0 +1,172 @@
+//! One model, ready to answer: configuration, machine, files and engine put together.
+
+mod answer;
+mod engine;
+mod generation;
+mod machine;
+mod statistics;
+
+pub use answer::{Answer, FinishReason};
+pub use engine::{Engine, EngineInfo};
+pub use generation::Sampling;
+pub use machine::Machine;
+pub use statistics::SessionStatistics;
+
+use std::path::PathBuf;
+
+use nano_reasoning_text::Message;
+
+use crate::config::Overrides;
+use crate::store::{Progress, Resolved};
+use crate::{Error, Result};
+
+/// What a program asks of an [`Orchestrator`]; all else comes from environment, file and tier.
+#[derive(Debug, Clone, Default)]
+pub struct GenerationConfig {
+    /// Values that win over the configuration file.
+    pub overrides: Overrides,
+    /// How tokens are drawn; the temperature is the settings' unless given here.
+    pub sampling: Sampling,
+    /// Tokens of context; `None` for [`crate::tier::CONTEXT_LEN`], or the model's own if that is less.
+    pub context_len: Option<usize>,
+    /// Threads that compute; `None` for one per performance core.
+    pub n_threads: Option<usize>,
+    /// Instruction set, by name; `None` for the best there is.
+    pub isa: Option<String>,
+    /// Folder of models, instead of the environment's.
+    pub cache_dir: Option<PathBuf>,
+}
+
+/// A loaded model and one conversation with it.
+///
+/// ```no_run
+/// # fn main() -> nano_reasoning::Result<()> {
+/// let mut orchestrator = nano_reasoning::NanoReasoning::create_orchestrator()?;
+/// let answer = orchestrator.generate("Name three primes.", 64, |piece| {
+///     print!("{piece}");
+///     true
+/// })?;
+/// println!("\n{:.1} tokens/s", answer.tokens_per_second());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Orchestrator {
+    config: GenerationConfig,
+    machine: Option<Machine>,
+    engine: Option<Engine>,
+    statistics: SessionStatistics,
+}
+
+impl Orchestrator {
+    /// An orchestrator that has loaded nothing yet.
+    pub fn new(config: GenerationConfig) -> Self {
+        Self { config, machine: None, engine: None, statistics: SessionStatistics::default() }
+    }
+
+    /// Looks at the machine, fetches the model if it is not here, and loads it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with configuration, machine, download or model file.
+    pub fn initialize(&mut self) -> Result<()> {
+        self.initialize_with(&mut ())
+    }
+
+    /// As [`Self::initialize`], and tells `progress` how far a download is.
+    ///
+    /// # Errors
+    /// As [`Self::initialize`].
+    pub fn initialize_with(&mut self, progress: &mut dyn Progress) -> Result<()> {
+        self.config.sampling.check()?;
+        let machine = Machine::look(&self.config)?;
+        let target = machine.settings.target_model_id.value.clone();
+        let resolved: Resolved = machine.store.ensure(&target, progress)?;
+        let engine = Engine::load(&resolved, &machine, &self.config)?;
+        self.machine = Some(machine);
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Answers `prompt` as the first message of a new conversation. `on_piece` gets the text as it comes and
+    /// stops the answer by returning false; it is also asked, with an empty piece, while a long prompt is read.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialized`], or the engine's: the prompt does not fit the context.
+    pub fn generate(
+        &mut self,
+        prompt: &str,
+        max_tokens: usize,
+        on_piece: impl FnMut(&str) -> bool,
+    ) -> Result<Answer> {
+        self.chat(&[Message::user(prompt)], max_tokens, on_piece)
+    }
+
+    /// Answers the last of `messages`. What the messages share with the conversation before is not computed
+    /// again.
+    ///
+    /// # Errors
+    /// As [`Self::generate`].
+    pub fn chat(
+        &mut self,
+        messages: &[Message],
+        max_tokens: usize,
+        mut on_piece: impl FnMut(&str) -> bool,
+    ) -> Result<Answer> {
+        let (engine, machine) = (self.engine.as_mut(), self.machine.as_ref());
+        let (Some(engine), Some(machine)) = (engine, machine) else { return Err(Error::NotInitialized) };
+        let params = self.config.sampling.params(machine.settings.temperature.value);
+        let tokens = engine.encode(messages)?;
+        let stop = &self.config.sampling.stop;
+        let answer = generation::answer(engine, &tokens, max_tokens, params, stop, &mut on_piece)?;
+        self.statistics.add(&answer);
+        Ok(answer)
+    }
+
+    /// How tokens are drawn from now on.
+    ///
+    /// # Errors
+    /// [`Error::Sampling`] if a value is out of range; nothing is changed then.
+    pub fn set_sampling(&mut self, sampling: Sampling) -> Result<()> {
+        sampling.check()?;
+        self.config.sampling = sampling;
+        Ok(())
+    }
+
+    /// What the answers so far took.
+    pub fn session_statistics(&self) -> &SessionStatistics {
+        &self.statistics
+    }
+
+    /// The machine and the values in force, once initialized.
+    pub fn machine(&self) -> Option<&Machine> {
+        self.machine.as_ref()
+    }
+
+    /// The loaded model, once initialized.
+    pub fn engine(&mut self) -> Option<&mut Engine> {
+        self.engine.as_mut()
+    }
+
+    /// Starts learning in the background.
+    ///
+    /// # Errors
+    /// [`Error::TrainingUnavailable`]: this version has no trainer yet.
+    pub fn start_training(&mut self) -> Result<()> {
+        let machine = self.machine.as_ref().ok_or(Error::NotInitialized)?;
+        Err(Error::TrainingUnavailable { tier: machine.choice.tier })
+    }
+}
+
+/// The short way in.
+pub struct NanoReasoning;
+
+impl NanoReasoning {
+    /// An orchestrator with the models that fit this machine, fetched if need be and loaded.
+    ///
+    /// # Errors
+    /// As [`Orchestrator::initialize`].
+    pub fn create_orchestrator() -> Result<Orchestrator> {
+        let mut orchestrator = Orchestrator::new(GenerationConfig::default());
+        orchestrator.initialize()?;
+        Ok(orchestrator)
+    }
+}
