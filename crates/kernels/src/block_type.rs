@@ -2,8 +2,7 @@
 
 /// How a file stores a row of weights: blocks of `block_len` weights in `block_bytes` bytes.
 ///
-/// Names and layouts are GGUF's (ggml-common.h); `Affine*` is MLX's affine quantization, whose groups
-/// are regrouped to `{scale, bias, codes}` by the loader, see [`BlockType::Affine4`].
+/// Names and layouts are GGUF's (ggml-common.h), but for [`BlockType::Affine`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs, non_camel_case_types)]
@@ -18,11 +17,32 @@ pub enum BlockType {
     Q4_K,
     Q5_K,
     Q6_K,
-    /// MLX 4 bits: a group of 64 weights is scale f32, bias f32, 32 bytes of codes, low nibble first;
-    /// weight = scale · code + bias. Groups of 32 and 128 are split or repeated to 64 by the loader.
-    Affine4,
-    /// MLX 8 bits: a group of 64 weights is scale f32, bias f32, 64 bytes of codes.
-    Affine8,
+    /// MLX's affine quantization; a block is scale, bias and codes of a group.
+    Affine(AffineType),
+}
+
+/// MLX's affine quantization: `weight = scale · code + bias` with unsigned codes, low nibble first, and one
+/// 16-bit scale and bias for each group of neighbouring columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AffineType {
+    /// Whether codes have 8 bits, else 4.
+    pub is_8_bit: bool,
+    /// Whether groups are of 32 columns, else of 64 (or of 128, which count as two).
+    pub is_group_32: bool,
+    /// Whether scales and biases are bf16, else f16.
+    pub is_bf16: bool,
+}
+
+impl AffineType {
+    /// Bits of a code.
+    pub fn bits(self) -> usize {
+        if self.is_8_bit { 8 } else { 4 }
+    }
+
+    /// Columns of a group.
+    pub fn group_len(self) -> usize {
+        if self.is_group_32 { 32 } else { 64 }
+    }
 }
 
 impl BlockType {
@@ -31,7 +51,7 @@ impl BlockType {
         match self {
             Self::F32 | Self::F16 | Self::BF16 => 1,
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q8_0 => 32,
-            Self::Affine4 | Self::Affine8 => 64,
+            Self::Affine(affine) => affine.group_len(),
             Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
         }
     }
@@ -48,8 +68,7 @@ impl BlockType {
             Self::Q4_K => 144,
             Self::Q5_K => 176,
             Self::Q6_K => 210,
-            Self::Affine4 => 40,
-            Self::Affine8 => 72,
+            Self::Affine(affine) => 4 + affine.group_len() * affine.bits() / 8,
         }
     }
 }

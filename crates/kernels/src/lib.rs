@@ -38,10 +38,10 @@ mod x86_64;
 pub use activations::Activations;
 pub use attention::{AttentionScratch, KvLayer, Queries};
 pub use bandwidth::stream_read_gb_per_s;
-pub use block_type::BlockType;
+pub use block_type::{AffineType, BlockType};
 pub use dispatch::{Isa, Kernels};
 pub use error::Error;
-pub use packed_matrix::PackedMatrix;
+pub use packed_matrix::{AffinePlanes, PackedMatrix};
 pub use pool::Pool;
 pub use product::Product;
 

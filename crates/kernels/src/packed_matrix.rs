@@ -2,7 +2,7 @@
 
 use crate::formats::{BLOCK_COLS, Format, GROUP_ROWS, with_format};
 use crate::memory::Memory;
-use crate::{BlockType, Error, Pool};
+use crate::{AffineType, BlockType, Error, Pool};
 use half::{bf16, f16};
 
 /// Weights `[n_rows, n_cols]`, packed in groups of 16 rows (see `formats/`). Columns are padded with
@@ -14,6 +14,61 @@ pub struct PackedMatrix {
     n_units: usize,
     unit_bytes: usize,
     memory: Memory,
+}
+
+/// A matrix `[n_rows, n_cols]` in MLX's affine quantization, as a safetensors file stores it.
+#[derive(Clone, Copy)]
+pub struct AffinePlanes<'a> {
+    /// Type of the groups.
+    pub affine: AffineType,
+    /// Columns of a group: 32, 64 or 128.
+    pub group_len: usize,
+    /// `[n_rows, n_cols · bits / 8]` bytes
+    pub codes: &'a [u8],
+    /// 16-bit numbers, `[n_rows, n_cols / group_len]`
+    pub scales: &'a [u8],
+    /// 16-bit numbers, `[n_rows, n_cols / group_len]`
+    pub biases: &'a [u8],
+}
+
+impl AffinePlanes<'_> {
+    fn check(&self, n_rows: usize, n_cols: usize) -> Result<(), Error> {
+        let block_type = BlockType::Affine(self.affine);
+        let block_len = self.group_len;
+        if !matches!(block_len, 32 | 64 | 128)
+            || self.affine.is_group_32 != (block_len == 32)
+            || !n_cols.is_multiple_of(block_len)
+        {
+            return Err(Error::PartialBlock { block_type, n_cols, block_len });
+        }
+        let (row_codes, row_groups) = (n_cols * self.affine.bits() / 8, 2 * n_cols / block_len);
+        for (plane, row_bytes) in
+            [(self.codes, row_codes), (self.scales, row_groups), (self.biases, row_groups)]
+        {
+            let (wanted, found) = (n_rows.saturating_mul(row_bytes), plane.len());
+            if found != wanted {
+                return Err(Error::WrongSize { block_type, n_rows, n_cols, wanted, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the groups of 64 columns of a row to `source`, in the order of [`BlockType::Affine`]'s blocks.
+    /// Returns their bytes.
+    fn copy_unit(&self, n_cols: usize, row: usize, unit: usize, source: &mut [u8; 72]) -> usize {
+        let step = self.affine.group_len();
+        let mut len = 0;
+        for column in (unit * 64..(unit + 1) * 64).step_by(step).take_while(|&column| column < n_cols) {
+            let number = 2 * (row * (n_cols / self.group_len) + column / self.group_len);
+            let codes = (row * n_cols + column) * self.affine.bits() / 8;
+            source[len..len + 2].copy_from_slice(&self.scales[number..number + 2]);
+            source[len + 2..len + 4].copy_from_slice(&self.biases[number..number + 2]);
+            let code_bytes = step * self.affine.bits() / 8;
+            source[len + 4..][..code_bytes].copy_from_slice(&self.codes[codes..][..code_bytes]);
+            len += 4 + code_bytes;
+        }
+        len
+    }
 }
 
 impl PackedMatrix {
@@ -48,6 +103,42 @@ impl PackedMatrix {
                 // SAFETY: the pool runs each group once, so no two borrow the same chunk.
                 let units = unsafe { groups.chunk(group) };
                 pack_group(block_type, rows, units);
+            });
+        }
+        Ok(Self { block_type, n_rows, n_cols, n_units, unit_bytes, memory })
+    }
+
+    /// Packs a matrix in MLX's affine quantization.
+    ///
+    /// # Errors
+    /// If a plane does not fit the shape, or memory is short.
+    pub fn pack_affine(
+        pool: &Pool,
+        n_rows: usize,
+        n_cols: usize,
+        planes: &AffinePlanes,
+    ) -> Result<Self, Error> {
+        planes.check(n_rows, n_cols)?;
+        let block_type = BlockType::Affine(planes.affine);
+        let (unit_cols, unit_bytes) = unit_size(block_type);
+        let n_units = n_cols.div_ceil(unit_cols);
+        let group_bytes = n_units * unit_bytes;
+        let mut memory = Memory::zeroed(n_rows.div_ceil(GROUP_ROWS) * group_bytes)?;
+        if group_bytes > 0 {
+            let groups = SharedChunks::new(&mut memory, group_bytes);
+            pool.run(groups.len(), |group| {
+                let rows = group * GROUP_ROWS..n_rows.min((group + 1) * GROUP_ROWS);
+                // SAFETY: the pool runs each group once, so no two borrow the same chunk.
+                let units = unsafe { groups.chunk(group) };
+                with_format!(block_type, F => {
+                    for (i, unit) in units.chunks_exact_mut(F::UNIT_BYTES).enumerate() {
+                        for (lane, row) in rows.clone().enumerate() {
+                            let mut source = [0; 72];
+                            let len = planes.copy_unit(n_cols, row, i, &mut source);
+                            F::pack_row(&source[..len], lane, unit);
+                        }
+                    }
+                }, unreachable!("an affine type"));
             });
         }
         Ok(Self { block_type, n_rows, n_cols, n_units, unit_bytes, memory })

@@ -3,7 +3,7 @@
 //!
 //! NEON is part of every 64-bit Arm target, so nothing here names a feature.
 
-use crate::formats::{Affine4, Affine8, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0};
+use crate::formats::{Affine, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0};
 use std::arch::aarch64::*;
 use std::arch::asm;
 
@@ -112,8 +112,8 @@ impl Unpack for Q8_0 {
     }
 }
 
-impl Unpack for Affine4 {
-    const I16_PRODUCTS: usize = 8;
+impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Unpack for Affine<BITS, GROUP, IS_BF16> {
+    const I16_PRODUCTS: usize = if BITS == 8 { 2 } else { 8 };
 
     #[inline(always)]
     unsafe fn scales(
@@ -122,40 +122,30 @@ impl Unpack for Affine4 {
         scales: &mut [float32x4_t; 16],
         neg_mins: &mut [float32x4_t; 8],
     ) {
-        // SAFETY: as for the trait.
-        let (scale, bias) = unsafe { (f32s(unit, 0, quad), f32s(unit, 1, quad)) };
-        (scales[0], scales[1], neg_mins[0], neg_mins[1]) = (scale, scale, bias, bias);
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, quad: usize, _: usize, i: usize) -> int8x16_t {
-        // SAFETY: as for the trait.
-        unsafe { vreinterpretq_s8_u8(nibbles(quad_line(unit, 2 + 4 * ODD + i % 4, quad), i >= 4)) }
-    }
-}
-
-impl Unpack for Affine8 {
-    const I16_PRODUCTS: usize = 2;
-
-    #[inline(always)]
-    unsafe fn scales(
-        unit: *const u8,
-        quad: usize,
-        scales: &mut [float32x4_t; 16],
-        neg_mins: &mut [float32x4_t; 8],
-    ) {
-        // SAFETY: as for the trait.
-        unsafe {
-            let (scale, bias) = (f32s(unit, 0, quad), f32s(unit, 1, quad));
-            let raised = vfmaq_n_f32(bias, scale, 128.0);
-            (scales[0], scales[1], neg_mins[0], neg_mins[1]) = (scale, scale, raised, raised);
+        let numbers = |line, part| {
+            // SAFETY: as for the trait.
+            unsafe { if IS_BF16 { bf16s(unit, line, part, quad) } else { f16s(unit, line, part, quad) } }
+        };
+        for block in 0..2 {
+            let line = Self::scale_line(block);
+            let (scale, bias) = (numbers(line, 0), numbers(line, 1));
+            scales[block] = scale;
+            // SAFETY: NEON.
+            neg_mins[block] = if BITS == 8 { unsafe { vfmaq_n_f32(bias, scale, 128.0) } } else { bias };
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const ODD: usize>(unit: *const u8, quad: usize, _: usize, i: usize) -> int8x16_t {
+        let first = Self::code_line(ODD);
         // SAFETY: as for the trait.
-        unsafe { minus_128(quad_line(unit, 2 + 8 * ODD + i, quad)) }
+        unsafe {
+            if BITS == 8 {
+                minus_128(quad_line(unit, first + i, quad))
+            } else {
+                vreinterpretq_s8_u8(nibbles(quad_line(unit, first + i % 4, quad), i >= 4))
+            }
+        }
     }
 }
 
@@ -251,16 +241,6 @@ unsafe fn quad_line(unit: *const u8, line: usize, quad: usize) -> uint8x16_t {
     unsafe { vld1q_u8(unit.add(line * LINE_BYTES + 16 * quad)) }
 }
 
-/// Rows `4·quad …` of a line of f32 numbers.
-///
-/// # Safety
-/// As for `quad_line`.
-#[inline(always)]
-unsafe fn f32s(unit: *const u8, line: usize, quad: usize) -> float32x4_t {
-    // SAFETY: as for this function.
-    unsafe { vreinterpretq_f32_u8(quad_line(unit, line, quad)) }
-}
-
 /// Rows `4·quad …` of the 16 f16 numbers in half `part` of a line.
 ///
 /// # Safety
@@ -269,6 +249,19 @@ unsafe fn f32s(unit: *const u8, line: usize, quad: usize) -> float32x4_t {
 unsafe fn f16s(unit: *const u8, line: usize, part: usize, quad: usize) -> float32x4_t {
     // SAFETY: as for this function.
     unsafe { widen_f16(vld1_u16(unit.add(line * LINE_BYTES + 32 * part + 8 * quad).cast())) }
+}
+
+/// Rows `4·quad …` of the 16 bf16 numbers in half `part` of a line.
+///
+/// # Safety
+/// As for `quad_line`.
+#[inline(always)]
+unsafe fn bf16s(unit: *const u8, line: usize, part: usize, quad: usize) -> float32x4_t {
+    // SAFETY: as for this function.
+    unsafe {
+        let bits = vld1_u16(unit.add(line * LINE_BYTES + 32 * part + 8 * quad).cast());
+        vreinterpretq_f32_u32(vshll_n_u16::<16>(bits))
+    }
 }
 
 /// Four f16 numbers as f32. The intrinsic is not stable in the oldest Rust that this workspace supports.

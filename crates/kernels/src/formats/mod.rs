@@ -21,7 +21,7 @@ mod q5_k;
 mod q6_k;
 mod q8_0;
 
-pub(crate) use affine::{Affine4, Affine8};
+pub(crate) use affine::Affine;
 pub(crate) use q4_0::Q4_0;
 pub(crate) use q4_1::Q4_1;
 pub(crate) use q4_k::Q4K;
@@ -95,11 +95,6 @@ pub(crate) fn set_half_line(unit: &mut [u8], line: usize, half: usize, row: usiz
     unit[at..at + 2].copy_from_slice(&bytes[..2]);
 }
 
-/// Line `line` holds 16 f32 numbers, one a row.
-pub(crate) fn line_f32(unit: &[u8], line: usize, row: usize) -> f32 {
-    f32::from_le_bytes(dword(unit, line, row))
-}
-
 /// Runs `$body` with `$format` bound to the [`Format`] of a quantized block type; dense types are
 /// `$otherwise`.
 macro_rules! with_format {
@@ -133,13 +128,41 @@ macro_rules! with_format {
                 type $format = $crate::formats::Q6K;
                 $body
             }
-            $crate::BlockType::Affine4 => {
-                type $format = $crate::formats::Affine4;
-                $body
-            }
-            $crate::BlockType::Affine8 => {
-                type $format = $crate::formats::Affine8;
-                $body
+            $crate::BlockType::Affine($crate::AffineType { is_8_bit, is_group_32, is_bf16 }) => {
+                match (is_8_bit, is_group_32, is_bf16) {
+                    (false, false, false) => {
+                        type $format = $crate::formats::Affine<4, 64, false>;
+                        $body
+                    }
+                    (false, false, true) => {
+                        type $format = $crate::formats::Affine<4, 64, true>;
+                        $body
+                    }
+                    (false, true, false) => {
+                        type $format = $crate::formats::Affine<4, 32, false>;
+                        $body
+                    }
+                    (false, true, true) => {
+                        type $format = $crate::formats::Affine<4, 32, true>;
+                        $body
+                    }
+                    (true, false, false) => {
+                        type $format = $crate::formats::Affine<8, 64, false>;
+                        $body
+                    }
+                    (true, false, true) => {
+                        type $format = $crate::formats::Affine<8, 64, true>;
+                        $body
+                    }
+                    (true, true, false) => {
+                        type $format = $crate::formats::Affine<8, 32, false>;
+                        $body
+                    }
+                    (true, true, true) => {
+                        type $format = $crate::formats::Affine<8, 32, true>;
+                        $body
+                    }
+                }
             }
             $crate::BlockType::F32 | $crate::BlockType::F16 | $crate::BlockType::BF16 => $otherwise,
         }

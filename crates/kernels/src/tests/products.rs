@@ -1,7 +1,7 @@
 //! Packing and products.
 
-use super::source::{DENSE, QUANTIZED, Random, decode, random_weights, shapes};
-use crate::{Activations, BlockType, Kernels, PackedMatrix, Pool, Product};
+use super::source::{DENSE, QUANTIZED, Random, affine, decode, random_weights, shapes};
+use crate::{Activations, AffinePlanes, AffineType, BlockType, Kernels, PackedMatrix, Pool, Product};
 use proptest::prelude::*;
 
 fn multiply(kernels: &Kernels, pool: &Pool, weights: &PackedMatrix, x: &[f32]) -> Vec<f32> {
@@ -39,8 +39,10 @@ fn read_row_decodes_what_the_file_stores() {
                 let wanted =
                     source.chunks_exact(block_type.block_bytes()).flat_map(|b| decode(block_type, b));
                 for (found, wanted) in found.iter().zip(wanted) {
-                    // One rounding of scale · code apart; Affine8 raises its bias by 128 scales.
-                    let tolerance = if block_type == BlockType::Affine8 { 3e-5 } else { 1e-6 };
+                    // One rounding of scale · code apart; 8 affine bits raise the bias by 128 scales.
+                    let is_raised =
+                        matches!(block_type, BlockType::Affine(AffineType { is_8_bit: true, .. }));
+                    let tolerance = if is_raised { 3e-5 } else { 1e-6 };
                     prop_assert!(
                         (found - wanted).abs() <= tolerance * wanted.abs().max(1.0),
                         "{found} {wanted}"
@@ -51,6 +53,43 @@ fn read_row_decodes_what_the_file_stores() {
         };
         runner.run(&shapes(block_type), test).unwrap_or_else(|e| panic!("{block_type:?}: {e}"));
     });
+}
+
+/// The planes of an MLX file stand for the same weights as blocks in a row.
+#[test]
+fn affine_planes_pack_as_blocks_do() {
+    let pool = Pool::new(2);
+    for (group_len, n_cols) in [(32, 96), (32, 128), (64, 192), (128, 384)] {
+        for (bits, is_bf16) in [(4, false), (4, true), (8, false), (8, true)] {
+            let n_rows = 37;
+            let BlockType::Affine(affine) = affine(bits, group_len, is_bf16) else { unreachable!() };
+            let step = affine.group_len();
+            let block_bytes = BlockType::Affine(affine).block_bytes();
+            let mut blocks = random_weights(BlockType::Affine(affine), n_rows, n_cols, 9);
+            let (mut codes, mut scales, mut biases) = (vec![], vec![], vec![]);
+            let mut numbers = [0; 4];
+            for (i, block) in blocks.chunks_exact_mut(block_bytes).enumerate() {
+                // All blocks of a group of 128 have the first one's scale and bias.
+                if i * step % group_len == 0 {
+                    numbers.copy_from_slice(&block[..4]);
+                    scales.extend(&numbers[..2]);
+                    biases.extend(&numbers[2..]);
+                }
+                block[..4].copy_from_slice(&numbers);
+                codes.extend(&block[4..]);
+            }
+            let planes = AffinePlanes { affine, group_len, codes: &codes, scales: &scales, biases: &biases };
+            let found = PackedMatrix::pack_affine(&pool, n_rows, n_cols, &planes).unwrap();
+            let wanted =
+                PackedMatrix::pack(&pool, BlockType::Affine(affine), n_rows, n_cols, &blocks).unwrap();
+            assert_eq!(found.size_bytes(), wanted.size_bytes());
+            for group in 0..wanted.n_groups() {
+                assert!(found.group(group) == wanted.group(group), "{affine:?}, groups of {group_len}");
+            }
+            assert!(PackedMatrix::pack_affine(&pool, n_rows + 1, n_cols, &planes).is_err());
+            assert!(PackedMatrix::pack_affine(&pool, n_rows, n_cols + 1, &planes).is_err());
+        }
+    }
 }
 
 #[test]

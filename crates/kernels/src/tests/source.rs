@@ -1,11 +1,11 @@
 //! Random weights as files store them, and a plain decoder written from the formats' specification
 //! (ggml-quants.c), apart from the packed layouts.
 
-use crate::BlockType;
+use crate::{AffineType, BlockType};
 use half::{bf16, f16};
 use proptest::prelude::*;
 
-pub(super) const QUANTIZED: [BlockType; 9] = [
+pub(super) const QUANTIZED: [BlockType; 15] = [
     BlockType::Q4_0,
     BlockType::Q4_1,
     BlockType::Q5_0,
@@ -13,10 +13,20 @@ pub(super) const QUANTIZED: [BlockType; 9] = [
     BlockType::Q4_K,
     BlockType::Q5_K,
     BlockType::Q6_K,
-    BlockType::Affine4,
-    BlockType::Affine8,
+    affine(4, 32, false),
+    affine(4, 32, true),
+    affine(4, 64, false),
+    affine(4, 64, true),
+    affine(8, 32, false),
+    affine(8, 32, true),
+    affine(8, 64, false),
+    affine(8, 64, true),
 ];
 pub(super) const DENSE: [BlockType; 3] = [BlockType::F32, BlockType::F16, BlockType::BF16];
+
+pub(super) const fn affine(bits: usize, group_len: usize, is_bf16: bool) -> BlockType {
+    BlockType::Affine(AffineType { is_8_bit: bits == 8, is_group_32: group_len == 32, is_bf16 })
+}
 
 /// A matrix of random blocks; its scales are small finite numbers.
 pub(super) fn random_weights(block_type: BlockType, n_rows: usize, n_cols: usize, seed: u64) -> Vec<u8> {
@@ -38,9 +48,13 @@ pub(super) fn random_weights(block_type: BlockType, n_rows: usize, n_cols: usize
             BlockType::Q6_K => put_f16(208),
             BlockType::BF16 => block.copy_from_slice(&bf16::from_f32(random.unit()).to_le_bytes()),
             BlockType::F32 => block.copy_from_slice(&random.unit().to_le_bytes()),
-            BlockType::Affine4 | BlockType::Affine8 => {
-                block[..4].copy_from_slice(&random.unit().to_le_bytes());
-                block[4..8].copy_from_slice(&random.unit().to_le_bytes());
+            BlockType::Affine(AffineType { is_bf16: true, .. }) => {
+                block[..2].copy_from_slice(&bf16::from_f32(random.unit()).to_le_bytes());
+                block[2..4].copy_from_slice(&bf16::from_f32(random.unit()).to_le_bytes());
+            }
+            BlockType::Affine(_) => {
+                put_f16(0);
+                put_f16(2);
             }
         }
     }
@@ -106,10 +120,17 @@ pub(super) fn decode(block_type: BlockType, block: &[u8]) -> Vec<f32> {
             }
             out
         }
-        BlockType::Affine4 => {
-            block[8..].iter().flat_map(|b| [b & 15, b >> 4]).map(|q| f(0) * f32::from(q) + f(4)).collect()
+        BlockType::Affine(affine) => {
+            let number = |at: usize| {
+                let bits = [block[at], block[at + 1]];
+                if affine.is_bf16 { bf16::from_le_bytes(bits).to_f32() } else { h(at) }
+            };
+            let codes: Vec<u8> = match affine.is_8_bit {
+                true => block[4..].to_vec(),
+                false => block[4..].iter().flat_map(|b| [b & 15, b >> 4]).collect(),
+            };
+            codes.into_iter().map(|code| number(0) * f32::from(code) + number(2)).collect()
         }
-        BlockType::Affine8 => block[8..].iter().map(|&q| f(0) * f32::from(q) + f(4)).collect(),
     }
 }
 

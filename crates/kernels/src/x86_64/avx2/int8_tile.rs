@@ -8,7 +8,7 @@
 use crate::BlockType;
 use crate::activations::Int8Tile;
 use crate::formats::{
-    Affine4, Affine8, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
+    Affine, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
 };
 use crate::product::TileOut;
 use crate::x86_64::prefetch::prefetch;
@@ -265,6 +265,19 @@ unsafe fn f16s(unit: *const u8, line: usize, part: usize, half: usize) -> __m256
     unsafe { _mm256_cvtph_ps(_mm_loadu_si128(unit.add(line * LINE_BYTES + 32 * part + 16 * half).cast())) }
 }
 
+/// Rows `8·half …` of the 16 bf16 numbers in half `part` of a line.
+///
+/// # Safety
+/// As for `half_line`.
+#[inline(always)]
+unsafe fn bf16s(unit: *const u8, line: usize, part: usize, half: usize) -> __m256 {
+    // SAFETY: as for this function.
+    unsafe {
+        let bits = _mm_loadu_si128(unit.add(line * LINE_BYTES + 32 * part + 16 * half).cast());
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(bits)))
+    }
+}
+
 /// The low or the high nibbles of each byte.
 ///
 /// # Safety
@@ -360,47 +373,36 @@ impl Unpack for Q4_1 {
     }
 }
 
-impl Unpack for Affine4 {
-    const PAIR_SUMS: usize = 8;
+impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Unpack for Affine<BITS, GROUP, IS_BF16> {
+    const PAIR_SUMS: usize = if BITS == 8 { 0 } else { 8 };
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
-        for block in 0..2 {
+        let numbers = |line, part| {
             // SAFETY: as for the trait.
-            unsafe {
-                scales[block][half] = _mm256_castsi256_ps(half_line(unit, 0, half));
-                neg_mins[block][half] = _mm256_castsi256_ps(half_line(unit, 1, half));
-            }
+            unsafe { if IS_BF16 { bf16s(unit, line, part, half) } else { f16s(unit, line, part, half) } }
+        };
+        for block in 0..2 {
+            let line = Self::scale_line(block);
+            let (scale, bias) = (numbers(line, 0), numbers(line, 1));
+            scales[block][half] = scale;
+            // SAFETY: as for the trait.
+            let raised = |bias| unsafe { _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0), bias) };
+            neg_mins[block][half] = if BITS == 8 { raised(bias) } else { bias };
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, _: usize, i: usize) -> __m256i {
+        let first = Self::code_line(ODD);
         // SAFETY: as for the trait.
-        unsafe { nibbles(half_line(unit, 2 + 4 * ODD + i % 4, half), i >= 4) }
-    }
-}
-
-impl Unpack for Affine8 {
-    const PAIR_SUMS: usize = 0;
-
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
-        for block in 0..2 {
-            // SAFETY: as for the trait.
-            unsafe {
-                let scale = _mm256_castsi256_ps(half_line(unit, 0, half));
-                let bias = _mm256_castsi256_ps(half_line(unit, 1, half));
-                scales[block][half] = scale;
-                neg_mins[block][half] = _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0), bias);
+        unsafe {
+            if BITS == 8 {
+                _mm256_xor_si256(half_line(unit, first + i, half), _mm256_set1_epi8(-128))
+            } else {
+                nibbles(half_line(unit, first + i % 4, half), i >= 4)
             }
         }
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, half: usize, _: usize, i: usize) -> __m256i {
-        // SAFETY: as for the trait.
-        unsafe { _mm256_xor_si256(half_line(unit, 2 + 8 * ODD + i, half), _mm256_set1_epi8(-128)) }
     }
 }
 

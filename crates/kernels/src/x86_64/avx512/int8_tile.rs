@@ -6,7 +6,7 @@
 use crate::BlockType;
 use crate::activations::Int8Tile;
 use crate::formats::{
-    Affine4, Affine8, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
+    Affine, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
 };
 use crate::product::TileOut;
 use crate::x86_64::prefetch::prefetch;
@@ -192,6 +192,19 @@ unsafe fn half_line_f16(unit: *const u8, line: usize, half: usize) -> __m512 {
     unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(unit.add(line * LINE_BYTES + 32 * half).cast())) }
 }
 
+/// 16 bf16 numbers, the half `half` of a line.
+///
+/// # Safety
+/// As for `line`.
+#[inline(always)]
+unsafe fn half_line_bf16(unit: *const u8, line: usize, half: usize) -> __m512 {
+    // SAFETY: as for this function.
+    unsafe {
+        let bits = _mm256_loadu_si256(unit.add(line * LINE_BYTES + 32 * half).cast());
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+    }
+}
+
 /// Codes `i` of a block of `nibbles`: the low nibbles of lines 0 to 3, then the high ones.
 ///
 /// # Safety
@@ -291,39 +304,32 @@ impl Unpack for Q8_0 {
     }
 }
 
-impl Unpack for Affine4 {
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        let (scale, bias) =
-            unsafe { (_mm512_castsi512_ps(line(unit, 0)), _mm512_castsi512_ps(line(unit, 1))) };
-        (scales[0], scales[1], neg_mins[0], neg_mins[1]) = (scale, scale, bias, bias);
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
-        // SAFETY: as for the trait.
-        unsafe { nibbles(unit, 2 + 4 * ODD, i) }
-    }
-}
-
-impl Unpack for Affine8 {
-    const OFFSET: u32 = 128;
+impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Unpack for Affine<BITS, GROUP, IS_BF16> {
+    const OFFSET: u32 = if BITS == 8 { 128 } else { 0 };
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe {
-            let (scale, bias) = (_mm512_castsi512_ps(line(unit, 0)), _mm512_castsi512_ps(line(unit, 1)));
-            let raised = _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0), bias);
-            (scales[0], scales[1], neg_mins[0], neg_mins[1]) = (scale, scale, raised, raised);
+        let numbers = |line, half| {
+            // SAFETY: as for the trait.
+            unsafe {
+                if IS_BF16 { half_line_bf16(unit, line, half) } else { half_line_f16(unit, line, half) }
+            }
+        };
+        for block in 0..2 {
+            let line = Self::scale_line(block);
+            let (scale, bias) = (numbers(line, 0), numbers(line, 1));
+            scales[block] = scale;
+            // SAFETY: as for the trait.
+            let raised = |bias| unsafe { _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0), bias) };
+            neg_mins[block] = if BITS == 8 { raised(bias) } else { bias };
         }
     }
 
     #[inline(always)]
     unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
+        let first = Self::code_line(ODD);
         // SAFETY: as for the trait.
-        unsafe { line(unit, 2 + 8 * ODD + i) }
+        unsafe { if BITS == 8 { line(unit, first + i) } else { nibbles(unit, first, i) } }
     }
 }
 
