@@ -67,22 +67,28 @@ impl Bpe {
         is_whole_word_first: bool,
     ) -> Result<Self> {
         let byte_tokens = std::array::from_fn(|byte| table.find_normal(&[byte as u8]).unwrap_or(UNKNOWN));
+        let token_of = |bytes: &[u8]| match *bytes {
+            [byte] => Some(byte_tokens[byte as usize]).filter(|&token| token != UNKNOWN),
+            _ => table.find_normal(bytes),
+        };
         let mut map = HashMap::with_capacity(merges.len());
         let mut joined = Vec::new();
         for (index, (left, right)) in merges.enumerate() {
-            let bad_merge = || Error::BadMerge { index, merge: format!("{left} {right}") };
+            let bad_merge = move || Error::BadMerge { index, merge: format!("{left} {right}") };
             joined.clear();
             byte_alphabet::push_bytes(left, &mut joined);
             let left_len = joined.len();
             byte_alphabet::push_bytes(right, &mut joined);
-            let left_token = table.find_normal(&joined[..left_len]).ok_or_else(bad_merge)?;
-            let right_token = table.find_normal(&joined[left_len..]).ok_or_else(bad_merge)?;
+            let (left, right) = joined.split_at(left_len);
+            let (Some(left), Some(right)) = (token_of(left), token_of(right)) else {
+                return Err(bad_merge());
+            };
             // Vocabularies list the 256 bytes, then one token a merge: a guess that mostly saves a search.
             let guess = 256 + index as u32;
             let is_guess_right = table.kind(guess) == TokenKind::Normal && table.bytes(guess) == joined;
             let token = if is_guess_right { Some(guess) } else { table.find_normal(&joined) };
             let merge = Merge { rank: index as u32, token: token.ok_or_else(bad_merge)? };
-            map.entry((left_token, right_token)).or_insert(merge);
+            map.entry((left, right)).or_insert(merge);
         }
         Ok(Self { merges: map, byte_tokens, is_whole_word_first })
     }

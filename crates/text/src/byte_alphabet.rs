@@ -28,11 +28,29 @@ const NONE: u16 = u16::MAX;
 
 /// Appends the bytes that `text` stands for; a character outside the alphabet stands for itself.
 pub(crate) fn push_bytes(text: &str, out: &mut Vec<u8>) {
-    for c in text.chars() {
-        match BYTES.get(c as usize) {
+    let mut bytes = text.as_bytes();
+    // Runs of plain ASCII, which most tokens are, need no decoding.
+    loop {
+        let n_plain = bytes.iter().take_while(|byte| byte.is_ascii_graphic()).count();
+        out.extend_from_slice(&bytes[..n_plain]);
+        bytes = &bytes[n_plain..];
+        let n_bytes = match bytes.first() {
+            None => return,
+            Some(0xc0..0xe0) => 2,
+            Some(0xe0..0xf0) => 3,
+            Some(0xf0..) => 4,
+            Some(_) => 1,
+        };
+        let (this, rest) = bytes.split_at(n_bytes);
+        let byte = match *this {
+            [first, second] => BYTES.get(usize::from(first & 0x1f) << 6 | usize::from(second & 0x3f)),
+            _ => None,
+        };
+        match byte {
             Some(&byte) if byte != NONE => out.push(byte as u8),
-            _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+            _ => out.extend_from_slice(this),
         }
+        bytes = rest;
     }
 }
 
@@ -52,5 +70,8 @@ mod tests {
         let mut bytes = Vec::new();
         push_bytes("aĠbĊĀ¡Ł日", &mut bytes);
         assert_eq!(bytes, [b"a b\n\0\xa1\x9f".as_slice(), "日".as_bytes()].concat());
+        bytes.clear();
+        push_bytes(" \t日😀é\u{144}", &mut bytes);
+        assert_eq!(bytes, [b" \t", "日😀".as_bytes(), b"\xe9", "\u{144}".as_bytes()].concat());
     }
 }

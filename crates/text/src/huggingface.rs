@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -140,7 +140,7 @@ fn parse<'a, T: Deserialize<'a>>(json: &'a str, path: &Path, what: &'static str)
 }
 
 /// The default if there is no such file.
-fn parse_if_there<T: for<'a> Deserialize<'a> + Default>(path: &PathBuf, what: &'static str) -> Result<T> {
+fn parse_if_there<T: for<'a> Deserialize<'a> + Default>(path: &Path, what: &'static str) -> Result<T> {
     if path.exists() { parse(&read(path)?, path, what) } else { Ok(T::default()) }
 }
 

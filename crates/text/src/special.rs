@@ -64,15 +64,19 @@ pub(crate) struct SpecialTokens {
 
 impl SpecialTokens {
     pub(crate) fn new(table: &TokenTable) -> Self {
+        let text_of = |token: u32| String::from_utf8_lossy(table.bytes(token)).into_owned();
         let of_kind = |wanted: &[TokenKind]| -> Vec<u32> {
+            // A marker of one character could not be broken up; no format has one.
+            let is_long_enough = |token: u32, kind: TokenKind| {
+                text_of(token).chars().count() > usize::from(kind == TokenKind::Control)
+            };
             let is_wanted =
-                |&(token, kind): &(u32, TokenKind)| wanted.contains(&kind) && !table.bytes(token).is_empty();
+                |&(token, kind): &(u32, TokenKind)| wanted.contains(&kind) && is_long_enough(token, kind);
             table.added().filter(is_wanted).map(|(token, _)| token).collect()
         };
         let markers = of_kind(&[TokenKind::Control]);
-        let text_of = |&token: &u32| String::from_utf8_lossy(table.bytes(token)).into_owned();
         Self {
-            marker_texts: markers.iter().map(text_of).collect(),
+            marker_texts: markers.iter().copied().map(text_of).collect(),
             all: TokenFinder::new(table, of_kind(&[TokenKind::Control, TokenKind::UserDefined])),
             user_defined: TokenFinder::new(table, of_kind(&[TokenKind::UserDefined])),
             markers: TokenFinder::new(table, markers),
@@ -131,6 +135,7 @@ mod tests {
             ("ab", TokenKind::Control),
             ("bc", TokenKind::Control),
             ("", TokenKind::Control),
+            ("<", TokenKind::Control),
         ] {
             table.push(text, kind);
         }

@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::byte_alphabet;
@@ -71,9 +72,10 @@ impl TokenTable {
         if kind == TokenKind::Normal {
             let Self { bytes, ends, normal, hasher, .. } = self;
             let slice = &bytes[start..];
-            let hash = hasher.hash_one(slice);
-            if normal.find(hash, |&other| bytes_of(bytes, ends, other) == slice).is_none() {
-                normal.insert_unique(hash, token, |&other| hasher.hash_one(bytes_of(bytes, ends, other)));
+            let is_it = |&other: &u32| bytes_of(bytes, ends, other) == slice;
+            let rehash = |&other: &u32| hasher.hash_one(bytes_of(bytes, ends, other));
+            if let Entry::Vacant(place) = normal.entry(hasher.hash_one(slice), is_it, rehash) {
+                place.insert(token);
             }
         }
     }
