@@ -62,33 +62,25 @@ impl Kernels {
         let first = (task - job.first_task) * job.per_task;
         let last = (first + job.per_task).min(weights.n_groups());
         let at_once = (CACHED_BYTES / weights.group(first).len().max(1)).max(1);
+        let mut out: TileOut = [[0.0; GROUP_ROWS]; TILE_COLS];
         for start in (first..last).step_by(at_once) {
+            let groups = start..(start + at_once).min(last);
             for tile in 0..x.n_tiles() {
-                for group in start..(start + at_once).min(last) {
-                    self.multiply_tile(job, group, tile, x);
+                if Form::of(weights.block_type()) == Form::Dense {
+                    let columns = x.dense_tile(tile);
+                    for group in groups.clone() {
+                        (self.dense_tile)(weights.block_type(), weights.group(group), &columns, &mut out);
+                        job.store(group, tile, &out[..columns.width]);
+                    }
+                } else {
+                    let columns = x.int8_tile(weights.block_type(), tile);
+                    for group in groups.clone() {
+                        let units = weights.group(group);
+                        (self.int8_tile)(weights.block_type(), units, weights.n_units(), &columns, &mut out);
+                        job.store(group, tile, &out[..columns.width]);
+                    }
                 }
             }
-        }
-    }
-
-    fn multiply_tile(&self, job: &Job, group: usize, tile: usize, x: &Activations) {
-        let weights = job.weights;
-        let mut out: TileOut = [[0.0; GROUP_ROWS]; TILE_COLS];
-        let width = if Form::of(weights.block_type()) == Form::Dense {
-            let tile = x.dense_tile(tile);
-            (self.dense_tile)(weights.block_type(), weights.group(group), &tile, &mut out);
-            tile.width
-        } else {
-            let tile = x.int8_tile(weights.block_type(), tile);
-            (self.int8_tile)(weights.block_type(), weights.group(group), weights.n_units(), &tile, &mut out);
-            tile.width
-        };
-        let n_rows = weights.n_rows();
-        let rows = GROUP_ROWS.min(n_rows - group * GROUP_ROWS);
-        for (column, values) in out.iter().enumerate().take(width) {
-            let at = (tile * TILE_COLS + column) * n_rows + group * GROUP_ROWS;
-            // SAFETY: a group and a tile are one task's, and so are these places of the output.
-            unsafe { job.out.range(at, rows) }.copy_from_slice(&values[..rows]);
         }
     }
 }
@@ -98,4 +90,21 @@ struct Job<'a> {
     out: SharedChunks<'a, f32>,
     first_task: usize,
     per_task: usize,
+}
+
+impl Job<'_> {
+    /// Puts the results of a group and a tile, `[column][row]`, in their places.
+    fn store(&self, group: usize, tile: usize, results: &[[f32; GROUP_ROWS]]) {
+        let n_rows = self.weights.n_rows();
+        let rows = GROUP_ROWS.min(n_rows - group * GROUP_ROWS);
+        for (column, values) in results.iter().enumerate() {
+            let at = (tile * TILE_COLS + column) * n_rows + group * GROUP_ROWS;
+            // SAFETY: a group is one task's, and so are these places of the output.
+            let out = unsafe { self.out.range(at, rows) };
+            match out.as_chunks_mut().0 {
+                [out] => *out = *values,
+                _ => out.copy_from_slice(&values[..rows]),
+            }
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! cores from the Cortex-A76 and Neoverse N1 on; everything else is the same in both.
 
 mod dotprod;
+mod int8_tile;
 mod neon;
 mod unpack;
 

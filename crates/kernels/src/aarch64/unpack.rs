@@ -7,11 +7,6 @@ use crate::formats::{Affine, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-/// Rows in a register: a quarter of a group.
-pub(super) const QUAD_ROWS: usize = 4;
-/// Registers of a line.
-pub(super) const QUADS: usize = 4;
-
 /// A format's unit in registers. All functions read the unit's lines at `unit`, rows `4·quad …`.
 pub(super) trait Unpack: Format {
     /// Products of a code and an activation (at most 127) that can be added up in 16 bits: 2 or 8.

@@ -1,7 +1,8 @@
 //! 16 dense rows times a tile of f32 columns; `scalar/dense_tile.rs` has the formula.
 
-use super::super::unpack::{QUAD_ROWS, QUADS, widen_f16};
 use crate::BlockType;
+use crate::aarch64::int8_tile::{QUAD_ROWS, QUADS};
+use crate::aarch64::unpack::widen_f16;
 use crate::activations::DenseTile;
 use crate::formats::GROUP_ROWS;
 use crate::product::TileOut;
