@@ -11,6 +11,7 @@ use std::collections::BinaryHeap;
 use hashbrown::HashMap;
 
 use crate::byte_alphabet;
+use crate::error::printable;
 use crate::token_table::{TokenKind, TokenTable};
 use crate::{Error, Result};
 
@@ -74,7 +75,7 @@ impl Bpe {
         let mut map = HashMap::with_capacity(merges.len());
         let mut joined = Vec::new();
         for (index, (left, right)) in merges.enumerate() {
-            let bad_merge = move || Error::BadMerge { index, merge: format!("{left} {right}") };
+            let bad_merge = move || Error::BadMerge { index, merge: printable(&format!("{left} {right}")) };
             joined.clear();
             byte_alphabet::push_bytes(left, &mut joined);
             let left_len = joined.len();

@@ -8,6 +8,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, context};
 
+use crate::error::printable;
 use crate::template_functions::{self, RAISED};
 use crate::{Error, Message, Result, Tokenizer};
 
@@ -72,7 +73,7 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         // As `transformers` sets it up (`chat_template_utils.py`).
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(Error::Template)?);
+        environment.set_syntax(syntax.map_err(|error| template_error(&error))?);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_recursion_limit(RECURSION_LIMIT);
         template_functions::install(&mut environment);
@@ -80,7 +81,7 @@ impl ChatTemplate {
         let environment = on_stack(BASE_STACK + source.len() * STACK_PER_SOURCE_BYTE, move || {
             environment.add_template_owned("chat_template", owned).map(|()| environment)
         })?
-        .map_err(Error::Template)?;
+        .map_err(|error| template_error(&error))?;
         Ok(Self {
             environment,
             source: source.to_string(),
@@ -160,16 +161,27 @@ fn classify(error: minijinja::Error, limit: u64, messages: usize, content_bytes:
                 return Error::TemplateTooExpensive { limit, messages, content_bytes };
             }
             if let Some(reason) = inner.detail().and_then(|detail| detail.strip_prefix(RAISED)) {
-                return Error::TemplateRefused { reason: reason.to_string() };
+                return Error::TemplateRefused { reason: printable(reason) };
             }
         }
         cause = current.source();
     }
-    Error::Template(error)
+    template_error(&error)
+}
+
+fn template_error(error: &minijinja::Error) -> Error {
+    let kind = error.kind().to_string();
+    let reason = match error.detail() {
+        Some(detail) => format!("{kind}: {detail}"),
+        None => kind,
+    };
+    Error::Template { line: error.line().unwrap_or(0), reason: printable(&reason) }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn render(source: &str, messages: &[Message]) -> Result<String> {
@@ -231,8 +243,10 @@ mod tests {
     #[test]
     fn faults_are_named_with_their_line() {
         let message = render("a\n{% nonsense %}", &[]).unwrap_err().to_string();
-        assert!(message.starts_with("the model's chat template failed: "), "{message}");
-        assert!(message.contains("line 2") || message.contains(":2"), "{message}");
+        assert!(
+            message.starts_with("the model's chat template failed in line 2: syntax error: "),
+            "{message}"
+        );
         let message = render("{{ messages.x.y.z }}", &[]).unwrap_err().to_string();
         assert!(message.contains("undefined"), "{message}");
     }
@@ -263,7 +277,9 @@ mod tests {
             match render(source, &long) {
                 Ok(text) => assert!(text.len() < 4_000_000, "{source:.100}"),
                 Err(
-                    Error::TemplateTooExpensive { .. } | Error::TemplateTooLarge { .. } | Error::Template(_),
+                    Error::TemplateTooExpensive { .. }
+                    | Error::TemplateTooLarge { .. }
+                    | Error::Template { .. },
                 ) => {}
                 Err(error) => panic!("{source:.100}: {error}"),
             }
@@ -275,5 +291,79 @@ mod tests {
         let long = vec![Message::user("x".repeat(3_000_000))];
         let source = "{% for m in messages %}{% set c = '[' + m.content.strip() | trim + ']' %}{{ m.role + c + '\\n' }}{% endfor %}";
         assert_eq!(render(source, &long).unwrap().len(), 3_000_007);
+    }
+
+    /// Fragments of templates, put together at random.
+    const FRAGMENTS: &[&str] = &[
+        "{{ ",
+        " }}",
+        "{% ",
+        " %}",
+        "{%- ",
+        " -%}",
+        "{# ",
+        " #}",
+        "if ",
+        "else",
+        "endif",
+        "for m in messages",
+        "endfor",
+        "set x = ",
+        "messages",
+        "m.content",
+        "m['role']",
+        "[0]",
+        "[::-1]",
+        "[1:]",
+        "loop.last",
+        "loop.previtem",
+        "x",
+        " + ",
+        " ~ ",
+        "'<|im_start|>'",
+        "\"\\n\"",
+        "|trim",
+        "|tojson",
+        "|length",
+        ".strip()",
+        ".split('e')",
+        ".items()",
+        "namespace(a=1)",
+        "x.a",
+        "raise_exception('no')",
+        "strftime_now('%Y')",
+        "range(9)",
+        "is defined",
+        " not ",
+        " and ",
+        "(",
+        ")",
+        "{",
+        "}",
+        "*",
+        "-",
+        "9",
+        "macro f(x)",
+        "endmacro",
+        "f(x)",
+        "break",
+        "add_generation_prompt",
+        "bos_token",
+        "\n",
+        "é",
+        "text ",
+    ];
+
+    proptest! {
+        #[test]
+        fn any_template_renders_or_is_refused_on_one_line(
+            picks in prop::collection::vec(0..FRAGMENTS.len(), 0..24),
+            content in any::<String>(),
+        ) {
+            let source: String = picks.iter().map(|&pick| FRAGMENTS[pick]).collect();
+            if let Err(error) = render(&source, &[Message::user(content)]) {
+                prop_assert!(!error.to_string().contains(char::is_control), "{error}");
+            }
+        }
     }
 }

@@ -88,8 +88,13 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// The template has a fault, or uses what is not supported.
-    #[error("the model's chat template failed: {0:#}")]
-    Template(#[source] minijinja::Error),
+    #[error("the model's chat template failed in line {line}: {reason}")]
+    Template {
+        /// The line of the template, from 1; 0 if the fault has no place.
+        line: usize,
+        /// What went wrong, in the words of the template engine.
+        reason: String,
+    },
     /// The template refused the messages, in its own words.
     #[error("the model's chat template refuses these messages: {reason}")]
     TemplateRefused {
@@ -128,4 +133,32 @@ pub enum Error {
         /// Bytes in the messages.
         content_bytes: usize,
     },
+}
+
+/// Text from a file, fit for a message: on one line, without control characters, not too long.
+pub(crate) fn printable(text: &str) -> String {
+    const MAX_CHARS: usize = 200;
+    let mut printable = String::new();
+    for c in text.chars().take(MAX_CHARS) {
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
+        printable.push('…');
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_show_no_control_characters() {
+        assert_eq!(printable("é\u{1b}[31m\n\u{202e}"), "é\\u{1b}[31m\\n\\u{202e}");
+        assert_eq!(printable(&"x".repeat(1000)).chars().count(), 201);
+    }
 }

@@ -17,6 +17,7 @@ use tokenizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use crate::bpe::Bpe;
+use crate::error::printable;
 use crate::pre_tokenizer::PreTokenizer;
 use crate::token_table::{TokenKind, TokenTable};
 use crate::tokenizer::{Parts, Tokenizer};
@@ -97,7 +98,7 @@ impl Tokenizer {
             let byte_fallback = if kind.byte_fallback { " with byte_fallback" } else { "" };
             return Err(Error::UnsupportedPart {
                 part: "model",
-                found: kind.kind.unwrap_or_else(|| "BPE".to_string()) + byte_fallback,
+                found: printable(&kind.kind.unwrap_or_else(|| "BPE".to_string())) + byte_fallback,
                 supported: "byte-level BPE",
             });
         }

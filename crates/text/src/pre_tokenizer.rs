@@ -11,6 +11,7 @@ use tokenizers::{
     OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer as _, SplitDelimiterBehavior,
 };
 
+use crate::error::printable;
 use crate::{Error, Result};
 
 // llama.cpp's expressions (`llama-vocab.cpp`), which write out the case-insensitive contractions.
@@ -60,7 +61,7 @@ impl PreTokenizer {
             "gpt-2" => &[GPT2],
             "default" => &[r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
             _ => {
-                return Err(Error::UnsupportedPreTokenizer { found: name.into(), supported: SUPPORTED });
+                return Err(Error::UnsupportedPreTokenizer { found: printable(name), supported: SUPPORTED });
             }
         };
         Ok(GgufRules {
@@ -107,7 +108,7 @@ fn isolate(expression: &str) -> Step {
 }
 
 fn describe(wrapper: &Option<PreTokenizerWrapper>) -> String {
-    serde_json::to_string(wrapper).unwrap_or_default()
+    printable(&serde_json::to_string(wrapper).unwrap_or_default())
 }
 
 fn flatten(wrapper: Option<PreTokenizerWrapper>, out: &mut Vec<PreTokenizerWrapper>) {

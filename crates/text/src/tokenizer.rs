@@ -6,6 +6,7 @@ use nano_reasoning_gguf::GgufFile;
 use tokenizers::{NormalizedString, Normalizer as _, NormalizerWrapper};
 
 use crate::bpe::{Bpe, Scratch};
+use crate::error::printable;
 use crate::pre_tokenizer::PreTokenizer;
 use crate::special::{Piece, SpecialTokens};
 use crate::token_table::{TokenKind, TokenTable};
@@ -84,7 +85,7 @@ impl Tokenizer {
     /// [`Error::BadMerge`], [`Error::TokenOutOfRange`].
     pub fn from_vocabulary(vocabulary: &GgufVocabulary<'_>) -> Result<Self> {
         if vocabulary.model != "gpt2" {
-            return Err(Error::UnsupportedModel { found: vocabulary.model.to_string() });
+            return Err(Error::UnsupportedModel { found: printable(vocabulary.model) });
         }
         let rules = PreTokenizer::from_gguf(vocabulary.pre)?;
         let (tokens, token_types) = (vocabulary.tokens.len(), vocabulary.token_types.len());
