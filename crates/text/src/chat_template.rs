@@ -77,7 +77,7 @@ impl ChatTemplate {
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_recursion_limit(RECURSION_LIMIT);
         template_functions::install(&mut environment);
-        let owned = source.to_string();
+        let owned = template_functions::replace_generation_blocks(source).into_owned();
         let environment = on_stack(BASE_STACK + source.len() * STACK_PER_SOURCE_BYTE, move || {
             environment.add_template_owned("chat_template", owned).map(|()| environment)
         })?

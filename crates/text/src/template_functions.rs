@@ -1,6 +1,7 @@
 //! What Hugging Face gives chat templates beyond Jinja: `raise_exception`, `strftime_now`, Python's
 //! `tojson` and string methods.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,34 @@ pub(crate) fn install(environment: &mut Environment<'static>) {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", strftime_now);
     environment.add_filter("tojson", to_json);
+    environment.add_test("iterable", is_iterable);
+}
+
+/// As in Python, where `None` cannot be iterated over, but strings and undefined values can.
+fn is_iterable(value: &Value) -> bool {
+    !value.is_none() && (value.is_undefined() || value.as_str().is_some() || value.try_iter().is_ok())
+}
+
+/// Turns `{% generation %}`, by which Hugging Face marks what a model said, into a block without effect.
+pub(crate) fn replace_generation_blocks(source: &str) -> Cow<'_, str> {
+    if !source.contains("generation") {
+        return Cow::Borrowed(source);
+    }
+    let mut replaced = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        let Some(len) = rest[start..].find("%}") else { break };
+        let (before, tag) = (&rest[..start], &rest[start..start + len + 2]);
+        replaced.push_str(before);
+        match tag[2..tag.len() - 2].trim_matches(['-', '+']).trim() {
+            "generation" => replaced.push_str(&tag.replacen("generation", "if true", 1)),
+            "endgeneration" => replaced.push_str(&tag.replacen("endgeneration", "endif", 1)),
+            _ => replaced.push_str(tag),
+        }
+        rest = &rest[start + tag.len()..];
+    }
+    replaced.push_str(rest);
+    Cow::Owned(replaced)
 }
 
 fn raise_exception(message: String) -> Result<String, Error> {
@@ -179,6 +208,23 @@ mod tests {
     fn json_is_spaced_as_in_python() {
         assert_eq!(render("{{ {'b': [1, 'é<'], 'a': none}|tojson }}"), r#"{"b": [1, "é<"], "a": null}"#);
         assert_eq!(render("{{ [1]|tojson(indent=2) }}"), "[\n  1\n]");
+    }
+
+    #[test]
+    fn generation_blocks_have_no_effect() {
+        let source =
+            "a {%- generation -%} b {% endgeneration %}{% set generation = 1 %}{{ 'generation' }} {%";
+        let replaced = replace_generation_blocks(source);
+        assert_eq!(replaced, "a {%- if true -%} b {% endif %}{% set generation = 1 %}{{ 'generation' }} {%");
+        assert_eq!(replace_generation_blocks("{%-endgeneration%}"), "{%-endif%}");
+    }
+
+    #[test]
+    fn none_is_not_iterable() {
+        assert_eq!(
+            render("{{ none is iterable }} {{ x is iterable }} {{ 'a' is iterable }} {{ 1 is iterable }}"),
+            "False True True False"
+        );
     }
 
     #[test]
