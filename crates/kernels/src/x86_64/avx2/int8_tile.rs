@@ -91,8 +91,8 @@ unsafe fn tile<F: Unpack, const C: usize>(
             for pair in 0..F::BLOCKS / 2 {
                 let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
                 if first == 0 {
-                    prefetch::<F, 0>(lines, pair);
-                    prefetch::<F, 1>(lines, pair);
+                    prefetch::<F, C, 0>(lines, pair);
+                    prefetch::<F, C, 1>(lines, pair);
                 }
                 add_block::<F, C, 0>(lines, pair, x, at, &scales, &neg_mins, &mut sums);
                 add_block::<F, C, 1>(lines, pair, x, at + x.width, &scales, &neg_mins, &mut sums);

@@ -88,10 +88,10 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
             let mut sums = [_mm512_setzero_ps(); C];
             for pair in 0..F::BLOCKS / 2 {
                 let block = unit * F::BLOCKS + 2 * pair;
-                prefetch::<F, 0>(lines, pair);
+                prefetch::<F, C, 0>(lines, pair);
                 add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
                 let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
-                prefetch::<F, 1>(lines, pair);
+                prefetch::<F, C, 1>(lines, pair);
                 add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);
             }
             for c in 0..C {
