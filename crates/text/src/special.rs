@@ -96,14 +96,19 @@ impl SpecialTokens {
         let mut text = text.replace(breaker, "");
         loop {
             // Breaking one marker can leave another that overlapped it: search again until none is left.
-            let starts: Vec<usize> = self.markers.starts(&text).collect();
-            if starts.is_empty() {
+            let mut broken = String::new();
+            let mut end_before = 0;
+            for start in self.markers.starts(&text) {
+                let first = text[start..].chars().next().map_or(0, char::len_utf8);
+                broken.push_str(&text[end_before..start + first]);
+                broken.push(breaker);
+                end_before = start + first;
+            }
+            if end_before == 0 {
                 break;
             }
-            for &start in starts.iter().rev() {
-                let first = text[start..].chars().next().map_or(0, char::len_utf8);
-                text.insert(start + first, breaker);
-            }
+            broken.push_str(&text[end_before..]);
+            text = broken;
         }
         // A beginning of a marker at the end. Templates often trim, so the end before white space counts
         // too; the breaker goes right there, where it changes nothing that a trim would do.
