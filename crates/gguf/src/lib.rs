@@ -19,6 +19,7 @@ mod cursor;
 mod dtype;
 mod error;
 mod file;
+mod mapped_file;
 mod metadata;
 #[allow(unsafe_code)]
 mod mmap;
@@ -29,6 +30,7 @@ mod writer;
 pub use dtype::DType;
 pub use error::Error;
 pub use file::GgufFile;
+pub use mapped_file::MappedFile;
 pub use metadata::Metadata;
 pub use tensor::TensorInfo;
 pub use value::{Array, FromValue, StrArray, StrIter, Value, ValueIter, ValueType};
