@@ -1,5 +1,5 @@
 //! Greedy decoding of token ids:
-//! `cargo run --release -p nano-reasoning-model --example decode -- MODEL.gguf [--threads N] [--isa NAME]
+//! `cargo run --release -p nano-reasoning-model --example decode -- MODEL [--threads N] [--isa NAME]
 //! [--prefill N] [--tokens N] [ID…]`. Without ids, or up to `--prefill` of them, ids are made up.
 
 use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree, argmax};
@@ -8,7 +8,7 @@ use std::{error::Error, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("usage: decode MODEL.gguf [--threads N] [--isa NAME] [ID…]")?;
+    let path = args.next().ok_or("usage: decode MODEL [--threads N] [--isa NAME] [ID…]")?;
     let (mut n_threads, mut isa, mut n_prefill, mut n_tokens, mut ids) = (None, None, 16, 64, vec![]);
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let start = Instant::now();
     let options = LoadOptions { n_threads, isa: isa.as_deref(), ..LoadOptions::default() };
-    let model = CpuModel::load_gguf(&path, &options)?;
+    let model = CpuModel::load(&path, &options)?;
     let load_s = start.elapsed().as_secs_f64();
     let vocab_size = model.config().vocab_size as u32;
     ids.extend((ids.len() as u32..n_prefill).map(|i| i * 7919 % vocab_size));

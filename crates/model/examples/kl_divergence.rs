@@ -1,7 +1,7 @@
 //! How far our next-token distributions are from llama.cpp's, on the same GGUF file and text.
 //!
 //! `llama-perplexity -m MODEL.gguf -f TEXT -c 512 --chunks 8 --kl-divergence-base BASE` writes its log
-//! probabilities; `cargo run --release -p nano-reasoning-model --example kl_divergence -- MODEL.gguf BASE`
+//! probabilities; `cargo run --release -p nano-reasoning-model --example kl_divergence -- MODEL BASE`
 //! compares ours: mean and largest KL(theirs ‖ ours) in nats, and how often the likeliest token agrees.
 //! Format of BASE as in llama.cpp's `tools/perplexity`: 16-bit log probabilities, within 16 of the largest.
 
@@ -12,8 +12,8 @@ use std::io::Read;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [model, base] = args.as_slice() else { return Err("usage: kl_divergence MODEL.gguf BASE".into()) };
-    let model = CpuModel::load_gguf(model, &LoadOptions::default())?;
+    let [model, base] = args.as_slice() else { return Err("usage: kl_divergence MODEL BASE".into()) };
+    let model = CpuModel::load(model, &LoadOptions::default())?;
     let mut base = std::io::BufReader::new(std::fs::File::open(base)?);
     let mut read = |n_bytes: usize| -> Result<Vec<u8>, std::io::Error> {
         let mut bytes = vec![0; n_bytes];

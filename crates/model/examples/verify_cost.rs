@@ -1,5 +1,5 @@
 //! What a pass over k tokens costs, T(k), at a given length of context:
-//! `cargo run --release -p nano-reasoning-model --example verify_cost -- MODEL.gguf [--threads N]
+//! `cargo run --release -p nano-reasoning-model --example verify_cost -- MODEL [--threads N]
 //! [--isa NAME] [--context N] [--rounds N] [--max K]`
 
 use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree};
@@ -9,7 +9,7 @@ use std::{error::Error, time::Instant};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let path = args.next().ok_or("usage: verify_cost MODEL.gguf [--threads N] [--isa NAME] …")?;
+    let path = args.next().ok_or("usage: verify_cost MODEL [--threads N] [--isa NAME] …")?;
     let (mut n_threads, mut isa, mut context, mut rounds, mut max) = (None, None, 64, 5, 16);
     while let Some(arg) = args.next() {
         let value = args.next().ok_or(format!("{arg} needs a value"))?;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let options = LoadOptions { n_threads, isa: isa.as_deref(), ..LoadOptions::default() };
-    let model = CpuModel::load_gguf(&path, &options)?;
+    let model = CpuModel::load(&path, &options)?;
     let mut sequence = model.sequence(context + max)?;
     let vocab_size = model.config().vocab_size as u32;
     let tokens: Vec<u32> = (0..(context + max) as u32).map(|i| i * 7919 % vocab_size).collect();

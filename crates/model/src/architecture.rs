@@ -56,8 +56,7 @@ const ALL: [(&str, Load); 3] =
 pub(crate) fn find(name: &str) -> Result<(&'static str, Load)> {
     ALL.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
         let supported = ALL.map(|(known, _)| known).join(", ");
-        let found = name.chars().take(80).flat_map(char::escape_debug).collect();
-        crate::Error::UnsupportedArchitecture { found, supported }
+        crate::Error::UnsupportedArchitecture { found: crate::error::printable(name), supported }
     })
 }
 

@@ -1,6 +1,11 @@
 //! What can be wrong with a model.
 
-use nano_reasoning_gguf::DType;
+use std::{io, path::PathBuf};
+
+/// Types of matrices that there are kernels for, beside MLX's affine quantization.
+pub(crate) const MATRIX_TYPES: &str = "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q8_0, Q4_K, Q5_K, Q6_K";
+/// Types of vectors.
+pub(crate) const VECTOR_TYPES: &str = "F32, F16, BF16";
 
 /// An error of loading a model or opening a sequence of it.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +14,36 @@ pub enum Error {
     /// The GGUF file itself is broken.
     #[error(transparent)]
     Gguf(#[from] nano_reasoning_gguf::Error),
+    /// A file of a folder that cannot be read.
+    #[error("cannot read '{}': {reason}", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// A JSON file that is none, or lacks a key.
+    #[error("'{}': {reason}", path.display())]
+    BadJson {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        reason: serde_json::Error,
+    },
+    /// A safetensors file that is broken.
+    #[error("'{}' is no whole safetensors file ({reason}); is the download complete?", path.display())]
+    BadSafetensors {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: safetensors::SafeTensorError,
+    },
+    /// A tensor that is in two files of a folder.
+    #[error("tensor '{tensor}' is in two of the folder's files, wanted it in one")]
+    DuplicateTensor {
+        /// The tensor's name.
+        tensor: String,
+    },
     /// An architecture that no code here computes.
     #[error("model architecture '{found}' is not supported; supported are {supported}")]
     UnsupportedArchitecture {
@@ -71,7 +106,7 @@ pub enum Error {
         /// The tensor's name.
         tensor: String,
         /// The type found.
-        found: DType,
+        found: String,
         /// The types there are kernels for.
         supported: &'static str,
     },
@@ -97,4 +132,9 @@ pub enum Error {
         /// Tokens asked for.
         context_len: usize,
     },
+}
+
+/// A name from a file, fit for a message: control characters escaped, cut after 80 characters.
+pub(crate) fn printable(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
 }

@@ -1,7 +1,7 @@
 //! The CPU engine: a model's weights, its architecture, its KV cache, and the pass over a few tokens.
 //!
-//! [`CpuModel::load_gguf`] packs a file's weights for the small-batch kernels; [`CpuModel::sequence`]
-//! opens a [`CpuSequence`], which is a [`TargetModel`](nano_reasoning_engine::TargetModel).
+//! [`CpuModel::load_gguf`] and [`CpuModel::load_hugging_face`] pack a model's weights for the small-batch
+//! kernels; [`CpuModel::sequence`] opens a [`CpuSequence`], which is a [`TargetModel`](nano_reasoning_engine::TargetModel).
 //!
 //! | file | what |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `sequence.rs` | one sequence: chunks, trees, rollback |
 //! | `rope.rs` | rotary positions and their scalings |
 //! | `gguf_model/` | reading all that from a GGUF file |
+//! | `hugging_face/` | reading it from a folder, MLX's quantization included |
 //!
 //! Exactness: a token's logits depend on the tokens on its path alone, bit for bit. Every step is a
 //! row's own affair (see `nano_reasoning_kernels`), and no step here asks how many rows there are except
@@ -21,6 +22,7 @@ mod architecture;
 mod config;
 mod error;
 mod gguf_model;
+mod hugging_face;
 mod llama;
 mod model;
 mod parallel;

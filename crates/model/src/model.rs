@@ -1,11 +1,12 @@
 //! A loaded model: what all its sequences share.
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Pairing};
 use crate::config::ModelConfig;
+use crate::hugging_face::{FolderConfig, FolderWeights, SafetensorsFiles};
 use crate::rope::Rope;
 use crate::sequence::CpuSequence;
 use crate::weights::WeightSource;
-use crate::{Error, Result, architecture, gguf_model};
+use crate::{Error, Result, architecture, gguf_model, hugging_face};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::{Kernels, PackedMatrix, Pool};
 use std::path::Path;
@@ -110,6 +111,15 @@ impl Layer {
 }
 
 impl CpuModel {
+    /// Loads a GGUF file, or a Hugging Face folder where `path` is one.
+    ///
+    /// # Errors
+    /// As [`Self::load_gguf`] and [`Self::load_hugging_face`].
+    pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Arc<Self>> {
+        let path = path.as_ref();
+        if path.is_dir() { Self::load_hugging_face(path, options) } else { Self::load_gguf(path, options) }
+    }
+
     /// Loads a GGUF file.
     ///
     /// # Errors
@@ -127,14 +137,30 @@ impl CpuModel {
         let (kernels, pool) = (options.kernels()?, options.pool());
         let config = gguf_model::config(file)?;
         let mut weights = gguf_model::GgufWeights::new(file, &pool, config.architecture);
-        let model = Self::load(config, architecture::Pairing::of_gguf, kernels, &pool, &mut weights)?;
+        let pairing = Pairing::of_gguf(config.architecture);
+        let model = Self::from_weights(config, pairing, kernels, &pool, &mut weights)?;
         weights.finish()?;
         Ok(Arc::new(model))
     }
 
-    fn load(
+    /// Loads a Hugging Face folder: `config.json` and safetensors files in BF16, F16, F32 or MLX's affine
+    /// quantization. Memory holds the weights once, as for [`Self::from_gguf`].
+    ///
+    /// # Errors
+    /// The first thing that is wrong with the folder, or in it something this engine does not compute.
+    pub fn load_hugging_face(folder: impl AsRef<Path>, options: &LoadOptions) -> Result<Arc<Self>> {
+        let (kernels, pool) = (options.kernels()?, options.pool());
+        let FolderConfig { model: config, is_tied } = hugging_face::config(folder.as_ref())?;
+        let files = SafetensorsFiles::open(folder.as_ref())?;
+        let mut weights = FolderWeights::new(&files, &pool, config.architecture, is_tied);
+        let model = Self::from_weights(config, Pairing::Halves, kernels, &pool, &mut weights)?;
+        weights.finish()?;
+        Ok(Arc::new(model))
+    }
+
+    fn from_weights(
         config: ModelConfig,
-        pairing: impl Fn(&str) -> architecture::Pairing,
+        pairing: Pairing,
         kernels: &'static Kernels,
         pool: &Arc<Pool>,
         weights: &mut dyn WeightSource,
@@ -142,16 +168,17 @@ impl CpuModel {
         let (_, load_architecture) = architecture::find(config.architecture)?;
         let (vocab_size, hidden_dim) = (config.vocab_size, config.hidden_dim);
         let token_embd = weights.matrix("token_embd.weight", vocab_size, hidden_dim)?;
-        let (token_embd, output) = match weights.shape("output.weight") {
-            Some(_) => (Some(token_embd), weights.matrix("output.weight", vocab_size, hidden_dim)?),
-            None => (None, token_embd),
+        let (token_embd, output) = if weights.has_output() {
+            (Some(token_embd), weights.matrix("output.weight", vocab_size, hidden_dim)?)
+        } else {
+            (None, token_embd)
         };
         let output_norm = weights.vector("output_norm.weight", hidden_dim)?;
         let mut layers = Vec::new();
         for layer in 0..config.n_layers {
             layers.push(Layer::load(&config, layer, weights)?);
         }
-        let architecture = load_architecture(&config, pairing(config.architecture), weights)?;
+        let architecture = load_architecture(&config, pairing, weights)?;
         let rope = Rope::new(&config.rope)?;
         let model = Self {
             config,

@@ -5,8 +5,8 @@ use nano_reasoning_kernels::PackedMatrix;
 
 /// Hands out each tensor of a model once.
 pub(crate) trait WeightSource {
-    /// The shape of a tensor, outermost first; `None` if there is no such tensor.
-    fn shape(&self, name: &str) -> Option<&[usize]>;
+    /// Whether there is an output matrix; if not, the embedding serves.
+    fn has_output(&self) -> bool;
 
     /// A matrix, `[n_rows, n_cols]`, packed.
     fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<PackedMatrix>;

@@ -77,7 +77,7 @@ fn tree(rng: &mut Rng, n_nodes: usize, vocab_size: usize) -> (TokenTree, Vec<Vec
     let mut tree = TokenTree::default();
     let mut paths: Vec<Vec<usize>> = Vec::new();
     for node in 0..n_nodes {
-        let parent = (node > 0 && rng.next() % 5 > 0).then(|| (rng.next() % node as u64) as usize);
+        let parent = (node > 0 && !rng.next().is_multiple_of(5)).then(|| (rng.next() % node as u64) as usize);
         tree.push(rng.token(vocab_size), parent).unwrap();
         let mut path = parent.map_or(Vec::new(), |parent| paths[parent].clone());
         path.push(node);

@@ -1,5 +1,6 @@
 //! Weights out of a GGUF file.
 
+use crate::error::{MATRIX_TYPES, VECTOR_TYPES, printable};
 use crate::weights::WeightSource;
 use crate::{Error, Result};
 use half::{bf16, f16};
@@ -68,8 +69,8 @@ impl<'a> GgufWeights<'a> {
 }
 
 impl WeightSource for GgufWeights<'_> {
-    fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.file.find_tensor(name).map(TensorInfo::shape)
+    fn has_output(&self) -> bool {
+        self.file.find_tensor("output.weight").is_some()
     }
 
     fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<PackedMatrix> {
@@ -103,8 +104,8 @@ fn block_type(tensor: &TensorInfo) -> Result<BlockType> {
         found => {
             return Err(Error::UnsupportedQuantization {
                 tensor: printable(tensor.name()),
-                found,
-                supported: "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q8_0, Q4_K, Q5_K, Q6_K",
+                found: found.to_string(),
+                supported: MATRIX_TYPES,
             });
         }
     })
@@ -118,13 +119,8 @@ pub(super) fn floats(file: &GgufFile, tensor: &TensorInfo) -> Result<Vec<f32>> {
         DType::F16 => bytes.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
         DType::BF16 => bytes.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
         found => {
-            let tensor = printable(tensor.name());
-            return Err(Error::UnsupportedQuantization { tensor, found, supported: "F32, F16, BF16" });
+            let (tensor, found) = (printable(tensor.name()), found.to_string());
+            return Err(Error::UnsupportedQuantization { tensor, found, supported: VECTOR_TYPES });
         }
     })
-}
-
-/// A name from a file, fit for a message.
-fn printable(name: &str) -> String {
-    name.chars().take(80).flat_map(char::escape_debug).collect()
 }
