@@ -1,5 +1,7 @@
 //! Finds tokens that are one token wherever their text appears: a format's markers, and user-defined ones.
 
+use std::collections::HashSet;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::token_table::{TokenKind, TokenTable};
@@ -84,11 +86,12 @@ impl SpecialTokens {
     }
 
     /// The first private-use character that none of `texts` and no marker contains.
-    pub(crate) fn unused_char<'a>(&'a self, texts: impl Iterator<Item = &'a str> + Clone) -> char {
+    pub(crate) fn unused_char<'a>(&'a self, texts: impl Iterator<Item = &'a str>) -> char {
+        const FIRST: char = '\u{e000}';
         let texts = texts.chain(self.marker_texts.iter().map(String::as_str));
-        let is_unused = |&c: &char| !texts.clone().any(|text| text.contains(c));
+        let used: HashSet<char> = texts.flat_map(str::chars).filter(|&c| c >= FIRST).collect();
         // Text that holds every character from here on loses the first of them; it stays harmless.
-        ('\u{e000}'..=char::MAX).find(is_unused).unwrap_or('\u{e000}')
+        (FIRST..=char::MAX).find(|c| !used.contains(c)).unwrap_or(FIRST)
     }
 
     /// Puts `breaker` into `text` so that no marker is left in it, nor can be completed by what follows.
