@@ -1,13 +1,15 @@
 //! The loaded model: tokenizer, chat template, and a sequence of an engine behind the seam.
 
+use std::sync::Arc;
 use std::thread;
 
 use nano_reasoning_engine::TargetModel;
 use nano_reasoning_gguf::GgufFile;
+use nano_reasoning_kernels::Pool;
 use nano_reasoning_model::{CpuModel, LoadOptions};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
 
-use super::{GenerationConfig, Machine};
+use super::{GenerationConfig, Machine, machine};
 use crate::store::{Format, Resolved};
 use crate::tier::CONTEXT_LEN;
 use crate::{Error, Result};
@@ -24,6 +26,7 @@ pub struct Engine {
     pub info: EngineInfo,
     /// The tokens in the sequence's cache.
     cached: Vec<u32>,
+    pool: Arc<Pool>,
 }
 
 /// What a model runs on, for people to read.
@@ -77,7 +80,22 @@ impl Engine {
             cache_bytes: sequence.cache_bytes(),
             streamed_bytes: model.streamed_bytes(),
         };
-        Ok(Self { tokenizer, template, target: Box::new(sequence), info, cached: Vec::new() })
+        let (target, cached, pool) = (Box::new(sequence), Vec::new(), model.pool().clone());
+        Ok(Self { tokenizer, template, target, info, cached, pool })
+    }
+
+    /// Empties the cache. Whoever ran passes on [`Self::target`] himself calls this before the next answer.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub fn reset(&mut self) -> Result<()> {
+        self.cached.clear();
+        Ok(self.target.truncate(0)?)
+    }
+
+    /// How fast the threads that compute read memory, measured now, in GB/s; 0 if memory is short.
+    pub fn stream_read_gb_per_s(&self) -> f64 {
+        machine::measure_with(&self.pool, 1)
     }
 
     /// The tokens of a conversation, up to where the answer begins.

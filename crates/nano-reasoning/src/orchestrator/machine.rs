@@ -3,7 +3,7 @@
 use nano_reasoning_kernels::{Pool, stream_read_gb_per_s};
 
 use super::GenerationConfig;
-use crate::config::{ConfigFile, Environment, Settings, forced_tier};
+use crate::config::{ConfigFile, Environment, Setting, Settings, Source, forced_tier};
 use crate::hardware::{Bandwidth, Hardware, memory_bandwidth};
 use crate::store::Store;
 use crate::tier::{self, TierChoice};
@@ -36,7 +36,10 @@ impl Machine {
     /// # Errors
     /// If environment, configuration file or overrides are wrong, or nothing fits the memory.
     pub fn look(config: &GenerationConfig) -> Result<Self> {
-        let environment = Environment::read()?;
+        let mut environment = Environment::read()?;
+        if let Some(path) = &config.config_path {
+            environment.config_path = Setting { value: path.clone(), source: Source::Flag("--config") };
+        }
         let file = ConfigFile::load(&environment)?;
         let hardware = Hardware::detect();
         let n_threads = config.n_threads.unwrap_or_else(|| hardware.n_decode_threads());
@@ -53,6 +56,11 @@ impl Machine {
 }
 
 fn measure(n_threads: usize) -> f64 {
+    measure_with(&Pool::new(n_threads), 3)
+}
+
+/// The best of so many streaming reads of memory by the threads of `pool`, in GB/s.
+pub(super) fn measure_with(pool: &Pool, repeats: usize) -> f64 {
     // Without memory for the measurement the number is no sensible one, and the caller's fallback serves.
-    stream_read_gb_per_s(&Pool::new(n_threads), MEASURED_BYTES, 3).unwrap_or(0.0)
+    stream_read_gb_per_s(pool, MEASURED_BYTES, repeats).unwrap_or(0.0)
 }

@@ -35,6 +35,8 @@ pub struct GenerationConfig {
     pub isa: Option<String>,
     /// Folder of models, instead of the environment's.
     pub cache_dir: Option<PathBuf>,
+    /// The configuration file, instead of the environment's.
+    pub config_path: Option<PathBuf>,
 }
 
 /// A loaded model and one conversation with it.

@@ -1,0 +1,44 @@
+//! `benchmark`: how fast this machine runs the model, as a table and as JSON.
+
+mod prompts;
+mod speed;
+mod spread;
+mod verify_cost;
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use nano_reasoning::GenerationConfig;
+use serde_json::Value;
+
+use crate::arguments::{AnswerArgs, BenchmarkArgs, GlobalArgs};
+use crate::output::{self, note};
+
+/// What was measured.
+struct Report {
+    table: String,
+    json: Value,
+}
+
+pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
+    let config: GenerationConfig = global.config(&AnswerArgs::greedy())?;
+    if arguments.compares {
+        note("speculation is not in this version yet: only standard decoding is measured");
+    }
+    let report = match &arguments.prompts {
+        Some(path) => prompts::run(config, arguments, path)?,
+        None if arguments.is_verify_cost => verify_cost::run(config, arguments)?,
+        None => speed::run(config, arguments)?,
+    };
+    let json = || serde_json::to_string_pretty(&report.json).map(|text| text + "\n");
+    match &arguments.json {
+        Some(path) if path == Path::new("-") => output::print(&json()?)?,
+        Some(path) => {
+            let written = std::fs::write(path, json()?);
+            written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
+            output::print(&report.table)?;
+        }
+        None => output::print(&report.table)?,
+    }
+    Ok(())
+}
