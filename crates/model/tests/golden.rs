@@ -2,39 +2,10 @@
 
 mod common;
 
-use common::naive::{self, Naive};
+use common::naive::{self, compare};
 use common::{Extra, Rng, TinyModel};
-use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree};
 use nano_reasoning_gguf::DType;
-use nano_reasoning_model::LoadOptions;
 use std::f64::consts::TAU;
-
-/// ‖ours − theirs‖ / ‖theirs‖
-fn distance(ours: &[f32], theirs: &[f64]) -> f64 {
-    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut ours.iter().zip(theirs).map(|(&a, b)| f64::from(a) - b));
-    difference / norm(&mut theirs.iter().copied())
-}
-
-fn compare(model: &TinyModel, tokens: &[u32], theirs: &Naive, tolerance: f64) {
-    let loaded = model.load(&LoadOptions { n_threads: Some(2), ..LoadOptions::default() });
-    let mut sequence = loaded.sequence(tokens.len()).unwrap();
-    sequence.set_taps(&(0..model.n_layers).collect::<Vec<_>>());
-    let ours = sequence.forward(&TokenTree::chain(tokens), LogitRows::All).unwrap();
-    for token in 0..tokens.len() {
-        for layer in 0..model.n_layers {
-            let row = token * model.n_layers + layer;
-            let found = distance(
-                &ours.taps[row * model.hidden_dim..][..model.hidden_dim],
-                &theirs.layer_inputs[layer][token],
-            );
-            assert!(found < tolerance, "input of layer {layer}, token {token}: off by {found:e}");
-        }
-        let logits = &ours.logits[token * model.vocab_size..][..model.vocab_size];
-        let found = distance(logits, &theirs.logits[token]);
-        assert!(found < tolerance, "logits of token {token}: off by {found:e}");
-    }
-}
 
 /// Unquantized weights are multiplied in f32. Queries, keys and values have 15 bits, an error of some 1.5e-5
 /// of their lengths; scores here reach ±13, so that softmax weights are off by 2e-4, and three layers add up.

@@ -2,6 +2,7 @@
 //! over row-major weights, sharing no code with the engine.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod folder;
 pub mod naive;
 
 use half::{bf16, f16};
@@ -35,6 +36,8 @@ pub struct TinyModel {
     /// What the file says of its layers, if not the truth.
     pub claimed_layers: Option<usize>,
     pub seed: u64,
+    /// Tensors to have instead of random ones.
+    pub instead: Option<Tensors>,
 }
 
 #[derive(Clone)]
@@ -68,11 +71,15 @@ impl TinyModel {
             rope_factors: None,
             claimed_layers: None,
             seed: 1,
+            instead: None,
         }
     }
 
     /// All tensors, in the order in which they are written.
     pub fn tensors(&self) -> Tensors {
+        if let Some(tensors) = &self.instead {
+            return tensors.clone();
+        }
         let mut rng = Rng(self.seed);
         let mut tensors = Tensors::new();
         let (hidden_dim, ffn_dim) = (self.hidden_dim, self.ffn_dim);

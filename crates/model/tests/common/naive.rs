@@ -1,6 +1,9 @@
 //! The forward pass, as plainly as it can be written: one token after the other, f64, no cache format.
 
 use super::{Tensors, TinyModel};
+use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree};
+use nano_reasoning_model::{CpuModel, LoadOptions};
+use std::sync::Arc;
 
 /// What the naive pass computes.
 pub struct Naive {
@@ -111,4 +114,43 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 fn add(x: &mut [f64], y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+}
+
+/// ‖ours − theirs‖ / ‖theirs‖
+fn distance(ours: &[f32], theirs: &[f64]) -> f64 {
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut ours.iter().zip(theirs).map(|(&a, b)| f64::from(a) - b));
+    difference / norm(&mut theirs.iter().copied())
+}
+
+/// Loads the model and compares it with a naive pass, layer by layer, so that a failure names the layer.
+pub fn compare(model: &TinyModel, tokens: &[u32], theirs: &Naive, tolerance: f64) {
+    let loaded = model.load(&LoadOptions { n_threads: Some(2), ..LoadOptions::default() });
+    compare_loaded(&loaded, model, tokens, theirs, tolerance);
+}
+
+/// As [`compare`], of a loaded model.
+pub fn compare_loaded(
+    loaded: &Arc<CpuModel>,
+    model: &TinyModel,
+    tokens: &[u32],
+    theirs: &Naive,
+    tolerance: f64,
+) {
+    let mut sequence = loaded.sequence(tokens.len()).unwrap();
+    sequence.set_taps(&(0..model.n_layers).collect::<Vec<_>>());
+    let ours = sequence.forward(&TokenTree::chain(tokens), LogitRows::All).unwrap();
+    for token in 0..tokens.len() {
+        for layer in 0..model.n_layers {
+            let row = token * model.n_layers + layer;
+            let found = distance(
+                &ours.taps[row * model.hidden_dim..][..model.hidden_dim],
+                &theirs.layer_inputs[layer][token],
+            );
+            assert!(found < tolerance, "input of layer {layer}, token {token}: off by {found:e}");
+        }
+        let logits = &ours.logits[token * model.vocab_size..][..model.vocab_size];
+        let found = distance(logits, &theirs.logits[token]);
+        assert!(found < tolerance, "logits of token {token}: off by {found:e}");
+    }
 }
