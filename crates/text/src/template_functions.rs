@@ -34,16 +34,17 @@ pub(crate) fn replace_generation_blocks(source: &str) -> Cow<'_, str> {
     }
     let mut replaced = String::with_capacity(source.len());
     let mut rest = source;
-    while let Some(start) = rest.find("{%") {
-        let Some(len) = rest[start..].find("%}") else { break };
-        let (before, tag) = (&rest[..start], &rest[start..start + len + 2]);
+    while let Some((before, tag)) = rest.split_once("{%") {
+        let Some((tag, after)) = tag.split_once("%}") else { break };
         replaced.push_str(before);
-        match tag[2..tag.len() - 2].trim_matches(['-', '+']).trim() {
+        replaced.push_str("{%");
+        match tag.trim_matches(['-', '+']).trim() {
             "generation" => replaced.push_str(&tag.replacen("generation", "if true", 1)),
             "endgeneration" => replaced.push_str(&tag.replacen("endgeneration", "endif", 1)),
             _ => replaced.push_str(tag),
         }
-        rest = &rest[start + tag.len()..];
+        replaced.push_str("%}");
+        rest = after;
     }
     replaced.push_str(rest);
     Cow::Owned(replaced)
@@ -217,6 +218,8 @@ mod tests {
         let replaced = replace_generation_blocks(source);
         assert_eq!(replaced, "a {%- if true -%} b {% endif %}{% set generation = 1 %}{{ 'generation' }} {%");
         assert_eq!(replace_generation_blocks("{%-endgeneration%}"), "{%-endif%}");
+        // Found by the fuzz target: no tag, because the signs overlap.
+        assert_eq!(replace_generation_blocks("{%}generation{% %}"), "{%}generation{% %}");
     }
 
     #[test]
