@@ -72,6 +72,7 @@ pub(super) struct BlockSlots<'a> {
 }
 
 /// Folds one block into the running softmax of each query. Queries that see none of it stay as they are.
+#[allow(clippy::too_many_arguments)]
 pub(super) fn fold_block(
     kernels: &Kernels,
     layer: &KvLayer,

@@ -173,9 +173,9 @@ unsafe fn unsigned_dots<F: Unpack, const C: usize, const ODD: usize>(
         let ones = _mm256_set1_epi16(1);
         let codes = x.codes.as_ptr().add(at * BLOCK_COLS);
         let mut dots = [[_mm256_setzero_si256(); 2]; C];
-        if F::OFFSET != 0 {
+        if let Some(steps) = 128u32.checked_div(F::OFFSET) {
             // What the offset adds to each product is known: start below zero by as much.
-            let shift = _mm256_set1_epi32((128 / F::OFFSET).ilog2() as i32);
+            let shift = _mm256_set1_epi32(steps.ilog2() as i32);
             let half_sums = x.half_sums.as_ptr().add(2 * at);
             for c in 0..C {
                 let sum = if F::HAS_HALF_SCALES {

@@ -110,10 +110,16 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
 /// instructions of two blocks and runs out of registers. Emits nothing.
 #[inline]
 #[target_feature(enable = "avx512f")]
+#[allow(clippy::pointers_in_nomem_asm_block)]
 fn in_order<const C: usize>(mut lines: *const u8, sums: &mut [__m512; C]) -> *const u8 {
     // SAFETY: an empty piece of assembly.
     unsafe {
-        std::arch::asm!("/* {0} {1} */", inout(reg) lines, inout(zmm_reg) sums[C - 1], options(nomem, nostack, preserves_flags, pure));
+        std::arch::asm!(
+            "/* {0} {1} */",
+            inout(reg) lines,
+            inout(zmm_reg) sums[C - 1],
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
     lines
 }
@@ -139,9 +145,9 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
         let half_sums = x.half_sums.as_ptr().add(2 * at);
         for part in 0..parts {
             let mut dots = [_mm512_setzero_si512(); C];
-            if F::OFFSET != 0 {
+            if let Some(steps) = 128u32.checked_div(F::OFFSET) {
                 // What the offset adds to each product is known: start below zero by as much.
-                let shift = (128 / F::OFFSET).ilog2();
+                let shift = steps.ilog2();
                 for c in 0..C {
                     let sums = |half| _mm512_set1_epi32(*half_sums.add(2 * c + half));
                     let sum =
