@@ -274,12 +274,6 @@ pub enum Error {
         /// The model.
         name: String,
     },
-    /// A model is a folder, and this version reads GGUF files only.
-    #[error("{} is a Hugging Face folder, which cannot be run yet; take a .gguf file of the model", path.display())]
-    FolderUnsupported {
-        /// The folder.
-        path: PathBuf,
-    },
     /// No threads were asked for.
     #[error("0 threads cannot compute anything; take at least 1")]
     NoThreads,

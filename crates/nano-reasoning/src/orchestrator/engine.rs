@@ -10,9 +10,9 @@ use nano_reasoning_model::{CpuModel, LoadOptions};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
 
 use super::{GenerationConfig, Machine, machine};
+use crate::Result;
 use crate::store::{Format, Resolved};
 use crate::tier::CONTEXT_LEN;
-use crate::{Error, Result};
 
 /// A loaded model and its one sequence.
 pub struct Engine {
@@ -57,17 +57,16 @@ impl Engine {
             isa: config.isa.as_deref(),
             ..LoadOptions::default()
         };
-        // The tokenizer takes a core as long as half the weights do: build it beside them.
+        // Building the tokenizer takes one core a part of the time that the weights take: do it beside them.
         let (model, tokenizer) = match resolved.format {
             Format::Gguf => {
                 let file = GgufFile::open(&resolved.path)?;
-                thread::scope(|scope| {
-                    let tokenizer = scope.spawn(|| Tokenizer::from_gguf(&file));
-                    let model = CpuModel::from_gguf(&file, &options);
-                    (model, tokenizer.join().expect("building a tokenizer does not panic"))
-                })
+                beside(|| CpuModel::from_gguf(&file, &options), || Tokenizer::from_gguf(&file))
             }
-            Format::Folder => return Err(Error::FolderUnsupported { path: resolved.path.clone() }),
+            Format::Folder => beside(
+                || CpuModel::load_hugging_face(&resolved.path, &options),
+                || Tokenizer::from_folder(&resolved.path),
+            ),
         };
         let (model, tokenizer) = (model?, tokenizer?);
         let template = ChatTemplate::of(&tokenizer)?;
@@ -120,4 +119,12 @@ impl Engine {
     pub(super) fn cache(&mut self, tokens: &[u32]) {
         self.cached.extend_from_slice(tokens);
     }
+}
+
+/// Runs `here` on this thread and `there` on another.
+fn beside<A, B: Send>(here: impl FnOnce() -> A, there: impl FnOnce() -> B + Send) -> (A, B) {
+    thread::scope(|scope| {
+        let there = scope.spawn(there);
+        (here(), there.join().expect("building a tokenizer does not panic"))
+    })
 }

@@ -79,12 +79,12 @@ impl Orchestrator {
     /// As [`Self::initialize`].
     pub fn initialize_with(&mut self, progress: &mut dyn Progress) -> Result<()> {
         self.config.sampling.check()?;
-        let machine = Machine::look(&self.config)?;
-        let target = machine.settings.target_model_id.value.clone();
-        let resolved: Resolved = machine.store.ensure(&target, progress)?;
-        let engine = Engine::load(&resolved, &machine, &self.config)?;
-        self.machine = Some(machine);
-        self.engine = Some(engine);
+        // An earlier model's memory may be needed.
+        self.engine = None;
+        let machine = self.machine.insert(Machine::look(&self.config)?);
+        let target = &machine.settings.target_model_id.value;
+        let resolved: Resolved = machine.store.ensure(target, progress)?;
+        self.engine = Some(Engine::load(&resolved, machine, &self.config)?);
         Ok(())
     }
 
@@ -138,7 +138,7 @@ impl Orchestrator {
         &self.statistics
     }
 
-    /// The machine and the values in force, once initialized.
+    /// The machine and the values in force, once initialized; also if it was the model that failed.
     pub fn machine(&self) -> Option<&Machine> {
         self.machine.as_ref()
     }
