@@ -20,6 +20,9 @@ pub(super) struct Compared {
     pub(super) answers: Vec<Answers>,
     /// In nats.
     pub(super) mean_kl: f64,
+    /// llama.cpp's own, between its two ways to compute attention: how far apart rounding alone takes
+    /// two engines that are both right.
+    pub(super) their_mean_kl: f64,
     /// All that the comparison of distributions says.
     kl: String,
 }
@@ -51,6 +54,7 @@ impl Compared {
             "n_equal": self.n_equal(),
             "answers": answers.collect::<Vec<_>>(),
             "mean_kl": self.mean_kl,
+            "llama_cpp_mean_kl_without_flash_attention": self.their_mean_kl,
             "kl": self.kl,
         })
     }
@@ -62,11 +66,12 @@ impl Compared {
 /// If a program fails or prints what is not expected.
 pub(super) fn run(bench: &Bench, model: &Model) -> anyhow::Result<Compared> {
     let answers = greedy(bench, model)?;
-    let kl = kl_divergence(bench, model)?;
+    let (kl, theirs) = kl_divergence(bench, model)?;
     println!("{kl}");
     let mean_kl = kl.split_once("mean KL ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
     let mean_kl = mean_kl.with_context(|| format!("no mean KL in '{kl}'"))?;
-    Ok(Compared { answers, mean_kl, kl })
+    let their_mean_kl = mean_of_theirs(&theirs).context("llama-perplexity gives no mean KLD")?;
+    Ok(Compared { answers, mean_kl, their_mean_kl, kl })
 }
 
 fn greedy(bench: &Bench, model: &Model) -> anyhow::Result<Vec<Answers>> {
@@ -100,18 +105,32 @@ fn first_difference(a: &[u64], b: &[u64]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-fn kl_divergence(bench: &Bench, model: &Model) -> anyhow::Result<String> {
+/// What our comparison with llama.cpp says, and what llama.cpp says of itself without flash attention.
+fn kl_divergence(bench: &Bench, model: &Model) -> anyhow::Result<(String, String)> {
     let folder = llama_cpp::peers_folder()?;
     let text = folder.join("kl-text.txt");
     std::fs::write(&text, repository_text()?).with_context(|| format!("writing {}", text.display()))?;
     let base = Removed(folder.join(format!("kl-base-{}.tmp", std::process::id())));
-    let mut command = bench.theirs.command("llama-perplexity");
-    command.arg("-m").arg(&model.path).arg("-f").arg(&text).args(["-t", &bench.n_threads.to_string()]);
-    command.args(["-c", CHUNK_TOKENS, "--chunks", CHUNKS, "--kl-divergence-base"]).arg(&base.0);
-    bench.commands.run(&mut command)?;
+    let perplexity = || {
+        let mut command = bench.theirs.command("llama-perplexity");
+        command.arg("-m").arg(&model.path).args(["-t", &bench.n_threads.to_string()]);
+        command.args(["-c", CHUNK_TOKENS, "--chunks", CHUNKS]);
+        command
+    };
+    let mut command = perplexity();
+    bench.commands.run(command.arg("-f").arg(&text).arg("--kl-divergence-base").arg(&base.0))?;
+    let mut command = perplexity();
+    command.args(["-fa", "off", "--kl-divergence", "--kl-divergence-base"]).arg(&base.0);
+    let theirs = bench.commands.run(&mut command)?;
     let mut command = bench.ours.kl_divergence();
-    let finished = bench.commands.run(command.arg(&model.path).arg(&base.0))?;
-    Ok(finished.stdout.trim().to_owned())
+    let ours = bench.commands.run(command.arg(&model.path).arg(&base.0))?;
+    Ok((ours.stdout.trim().to_owned(), theirs.stdout))
+}
+
+/// From `Mean    KLD:   0.004372 ±   0.000101`.
+fn mean_of_theirs(printed: &str) -> Option<f64> {
+    let is_mean = |line: &&str| line.starts_with("Mean") && line.contains("KLD:");
+    printed.lines().find(is_mean)?.split_once(':')?.1.split_whitespace().next()?.parse().ok()
 }
 
 /// A file that goes with this value: half a gigabyte, for a large vocabulary.
@@ -156,6 +175,13 @@ mod tests {
     fn finds_the_first_difference() {
         assert_eq!(first_difference(&[1, 2, 3], &[1, 2, 4]), 2);
         assert_eq!(first_difference(&[1, 2], &[1, 2, 4]), 2);
+    }
+
+    #[test]
+    fn reads_llama_cpp_s_mean() {
+        let printed = "chunk  KL Divergence\nMean PPL(Q) : 12.3\nMean    KLD:   0.004372 ±   0.000101\n";
+        assert_eq!(mean_of_theirs(printed), Some(0.004372));
+        assert_eq!(mean_of_theirs("Median  KLD:   0.003414"), None);
     }
 
     #[test]

@@ -16,8 +16,8 @@ pub(super) const PASSES: [usize; 5] = [1, 2, 4, 8, 16];
 const N_CACHED: usize = 64;
 /// Passes of each size that llama.cpp's program averages over.
 const N_PASSES: usize = 8;
-/// 16 tokens for these models' tokenizers; the chat template adds its own.
-const SHORT_PROMPT: &str = "Explain in two short sentences why the sky looks blue at noon.";
+/// 16 tokens for Qwen's tokenizer; the chat template adds its own, for both sides.
+const SHORT_PROMPT: &str = "Explain in two short sentences why the sky looks blue at noon in May.";
 /// Context of the processes whose memory is measured. Both reserve it whole, so it is made just large
 /// enough for [`LONG_PROMPT_WORDS`] and [`N_DECODE`]: a cache that is full is a cache that is resident.
 const MEMORY_CONTEXT: usize = 640;

@@ -47,15 +47,18 @@ impl Machine {
 /// Heading and table.
 pub(super) fn markdown(machine: &Machine, bench: &Bench, rows: &[Row]) -> String {
     let load = machine.load_average.map(|load| format!(", load {load}")).unwrap_or_default();
+    let rounds = match bench.n_rounds {
+        0 => String::new(),
+        n => format!(", best of {n} rounds in turns (spread in brackets)"),
+    };
     let mut text = format!(
-        "{}, {} cores ({}); kernels {}; {} threads, best of {} rounds in turns (spread in brackets)\n\
+        "{}, {} cores ({}); kernels {}; {} threads{rounds}\n\
          {}, commit {}, beside {}{load}\n\n",
         machine.chip,
         machine.n_cores,
         machine.simd.join(", "),
         machine.isa,
         bench.n_threads,
-        bench.n_rounds,
         machine.date,
         machine.commit,
         llama_cpp::version(),

@@ -191,10 +191,12 @@ pub(super) fn of_correctness(model: &Model, compared: &Compared) -> Vec<Row> {
     let most = n as f64 / 2.0 + 0.5;
     let what = format!("same greedy text, of {n} prompts");
     let same = Row::new(what, model, n_equal.to_string());
-    let kl = Row::new("KL per token, mean", model, format!("{:.2e}", compared.mean_kl));
+    let (kl, theirs) = (compared.mean_kl, compared.their_mean_kl);
+    let what = "KL per token, mean (llama.cpp: against itself without flash attention)";
+    let divergence = Row::new(what, model, format!("{kl:.2e}")).theirs(format!("{theirs:.2e}"), kl / theirs);
     vec![
         same.wanted(n_equal as f64, NotLess(most.ceil()), NotLess(n as f64)),
-        kl.wanted(compared.mean_kl, NotMore(1e-3), NotMore(1e-3)),
+        divergence.wanted(kl, NotMore(1e-3), NotMore(1e-3)),
     ]
 }
 
