@@ -1,1 +1,45 @@
-fn main() {}
+//! Repository chores, one file each: `cargo xtask COMMAND`.
+#![forbid(unsafe_code)]
+
+mod check;
+mod cross;
+mod licences;
+mod peers;
+mod steps;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Repository chores")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything that must hold before a commit: format, lints, tests, documentation, layout, licences
+    Check(check::Options),
+    /// What other machines need, on x86-64 Linux: types for Apple and Arm, NEON tests in an emulator
+    Cross(cross::Options),
+    /// llama.cpp and this project beside each other: speed, memory, and with --correctness what they say
+    Peers(peers::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Check(options) => check::run(&options),
+        Command::Cross(options) => cross::run(&options),
+        Command::Peers(options) => peers::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -42,6 +42,15 @@ impl Session {
                 note(&error.to_string());
                 return Err(Stopped(signal).into());
             }
+            // What is wrong inside a file is told without the file's name.
+            (Err(error @ (Error::Gguf(_) | Error::Model(_) | Error::Text(_))), _) => {
+                let machine = orchestrator.machine();
+                let message = match machine {
+                    Some(machine) => format!("{}: {error}", machine.settings.target_model_id.value),
+                    None => error.to_string(),
+                };
+                return Err(anyhow::Error::new(error).context(message));
+            }
             (initialized, _) => initialized?,
         }
         for warning in &orchestrator.machine().expect("it is initialized").choice.warnings {

@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_named() {
-        let parse = |text| parse(text, Path::new("p.jsonl")).map_err(|error| error.to_string());
+        let parse = |text: &str| parse(text, Path::new("p.jsonl")).map_err(|error| error.to_string());
         let good = "{\"id\":1,\"task\":\"code\",\"turns\":[\"a\",\"b\"],\"more\":0}\n\n";
         let prompts = parse(good).unwrap();
         assert_eq!((prompts.len(), prompts[0].turns.len()), (1, 2));

@@ -1,5 +1,6 @@
 //! Lines typed at a prompt, with editing and history, or read from a pipe.
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -57,7 +58,7 @@ impl Lines {
         let builder = rustyline::Config::builder().max_history_size(MAX_HISTORY)?;
         let config = builder.history_ignore_space(true).auto_add_history(true).build();
         let mut editor = Editor::with_config(config)?;
-        editor.set_helper(Some(Commands));
+        editor.set_helper(Some(Commands::default()));
         let path = models.with_file_name("chat_history");
         let opened = create_private(&path).map_err(ReadlineError::Io);
         let history = match opened.and_then(|()| editor.load_history(&path)) {
@@ -87,9 +88,13 @@ impl Lines {
 
 impl LineEditor {
     fn read(&mut self) -> anyhow::Result<Line> {
+        if let Some(commands) = self.editor.helper() {
+            commands.has_text.set(false);
+        }
         let at_prompt = AtPrompt::new();
         let read = self.editor.readline(PROMPT);
         drop(at_prompt);
+        let had_text = self.editor.helper().is_some_and(|commands| commands.has_text.get());
         let was_interrupted = std::mem::take(&mut self.was_interrupted);
         match read {
             Ok(text) => {
@@ -100,6 +105,8 @@ impl LineEditor {
                 }
                 Ok(Line::Text(text.replace("\\\n", "\n")))
             }
+            // The first Ctrl-C clears the line.
+            Err(ReadlineError::Interrupted) if had_text => Ok(Line::Text(String::new())),
             Err(ReadlineError::Interrupted) if was_interrupted => {
                 Ok(Line::End(Signal::Interrupt.exit_code()))
             }
@@ -142,8 +149,11 @@ fn read_pipe(source: &mut impl BufRead, offset: &mut usize) -> anyhow::Result<Li
     }
 }
 
-/// Completes commands, and continues lines that end with a backslash.
-struct Commands;
+/// Completes commands, continues lines that end with a backslash, and knows whether anything is typed.
+#[derive(Default)]
+struct Commands {
+    has_text: Cell<bool>,
+}
 
 impl Completer for Commands {
     type Candidate = String;
@@ -164,6 +174,12 @@ impl Validator for Commands {
 
 impl Hinter for Commands {
     type Hint = String;
+
+    /// Asked at every change of the line.
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        self.has_text.set(!line.is_empty());
+        None
+    }
 }
 
 impl Highlighter for Commands {}

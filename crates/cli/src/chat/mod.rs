@@ -100,6 +100,9 @@ fn turn(
     if arguments.answer.shows_stats {
         note(&statistics::of_answer(&shown));
     }
+    if lines.is_interactive() {
+        note("");
+    }
     match shown.signal {
         // In a chat Ctrl-C stops the answer; where nobody can type, the program.
         Some(Signal::Interrupt) if lines.is_interactive() => Ok(None),
