@@ -9,8 +9,8 @@ pub(crate) const TILE_COLS: usize = 16;
 /// Which form of the activations a weight type multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// int8, one scale per 64 columns.
-    Int8Per64,
+    /// int8, one scale per 32 columns.
+    Int8Per32,
     /// int8, one scale per 256 columns.
     Int8Per256,
     /// f32.
@@ -21,7 +21,7 @@ impl Form {
     pub(crate) fn of(block_type: BlockType) -> Self {
         with_format!(block_type, F => {
             use crate::formats::Format;
-            if F::UNIT_COLS == 64 { Self::Int8Per64 } else { Self::Int8Per256 }
+            if F::SCALE_BLOCKS == 1 { Self::Int8Per32 } else { Self::Int8Per256 }
         }, Self::Dense)
     }
 }
@@ -35,7 +35,7 @@ impl Form {
 pub struct Activations {
     n_tokens: usize,
     n_cols: usize,
-    per_64: Option<Quantized>,
+    per_32: Option<Quantized>,
     per_256: Option<Quantized>,
     dense: Option<Vec<f32>>,
     spare: Vec<Quantized>,
@@ -45,10 +45,11 @@ pub struct Activations {
 /// One int8 form of a batch.
 #[derive(Default)]
 struct Quantized {
-    unit_cols: usize,
+    /// Columns that share a scale.
+    scale_cols: usize,
     /// `[tile][block][column of the tile][32]`.
     codes: Vec<i8>,
-    /// `[tile][unit][column of the tile]`.
+    /// `[tile][run of columns][column of the tile]`.
     scales: Vec<f32>,
     /// Sums of the codes of each 16 columns, times −128, `[tile][block][column of the tile][2]`.
     half_sums: Vec<i32>,
@@ -61,7 +62,7 @@ pub(crate) struct Int8Tile<'a> {
     pub(crate) width: usize,
     /// `[block][width][32]`.
     pub(crate) codes: &'a [i8],
-    /// `[unit][width]`.
+    /// `[run of blocks][width]`.
     pub(crate) scales: &'a [f32],
     /// Sums of 16 codes, times −128: what an offset of 128 adds to a dot product. `[block][width][2]`.
     pub(crate) half_sums: &'a [i32],
@@ -96,13 +97,13 @@ impl Activations {
     ) {
         assert!(n_cols > 0 && x.len().is_multiple_of(n_cols), "{} values in rows of {n_cols}", x.len());
         (self.n_tokens, self.n_cols) = (x.len() / n_cols, n_cols);
-        self.spare.extend(self.per_64.take());
+        self.spare.extend(self.per_32.take());
         self.spare.extend(self.per_256.take());
         self.spare_dense = self.dense.take().unwrap_or(std::mem::take(&mut self.spare_dense));
         for block_type in weight_types {
             match Form::of(block_type) {
-                Form::Int8Per64 if self.per_64.is_none() => {
-                    self.per_64 = Some(self.quantized(kernels, pool, x, 64));
+                Form::Int8Per32 if self.per_32.is_none() => {
+                    self.per_32 = Some(self.quantized(kernels, pool, x, 32));
                 }
                 Form::Int8Per256 if self.per_256.is_none() => {
                     self.per_256 = Some(self.quantized(kernels, pool, x, 256));
@@ -137,17 +138,16 @@ impl Activations {
     /// # Panics
     /// If [`Self::set`] was not told of the type.
     pub(crate) fn int8_tile(&self, block_type: BlockType, tile: usize) -> Int8Tile<'_> {
-        let form = if Form::of(block_type) == Form::Int8Per64 { &self.per_64 } else { &self.per_256 };
+        let form = if Form::of(block_type) == Form::Int8Per32 { &self.per_32 } else { &self.per_256 };
         let form = form.as_ref().expect("`set` was told of this weight type");
         let width = self.width(tile);
-        let n_units = self.n_cols.div_ceil(form.unit_cols);
-        let n_blocks = n_units * form.unit_cols / BLOCK_COLS;
+        let (n_runs, n_blocks) = self.runs_and_blocks(form.scale_cols);
         let at = tile * TILE_COLS * n_blocks;
         let len = width * n_blocks;
         Int8Tile {
             width,
             codes: &form.codes[at * BLOCK_COLS..][..len * BLOCK_COLS],
-            scales: &form.scales[tile * TILE_COLS * n_units..][..width * n_units],
+            scales: &form.scales[tile * TILE_COLS * n_runs..][..width * n_runs],
             half_sums: &form.half_sums[2 * at..][..2 * len],
             sums: &form.sums[at..][..len],
         }
@@ -159,13 +159,18 @@ impl Activations {
         DenseTile { width, values: &values[tile * TILE_COLS * self.n_cols..][..width * self.n_cols] }
     }
 
-    fn quantized(&mut self, kernels: &Kernels, pool: &Pool, x: &[f32], unit_cols: usize) -> Quantized {
+    /// Runs of columns with a scale, and blocks of a vector, padded to whole units of 64 or 256 columns.
+    fn runs_and_blocks(&self, scale_cols: usize) -> (usize, usize) {
+        let padded = self.n_cols.next_multiple_of(scale_cols.max(64));
+        (padded / scale_cols, padded / BLOCK_COLS)
+    }
+
+    fn quantized(&mut self, kernels: &Kernels, pool: &Pool, x: &[f32], scale_cols: usize) -> Quantized {
         let mut form = self.spare.pop().unwrap_or_default();
-        let n_units = self.n_cols.div_ceil(unit_cols);
-        let n_blocks = n_units * unit_cols / BLOCK_COLS;
-        form.unit_cols = unit_cols;
+        let (n_runs, n_blocks) = self.runs_and_blocks(scale_cols);
+        form.scale_cols = scale_cols;
         form.codes.resize(self.n_tokens * n_blocks * BLOCK_COLS, 0);
-        form.scales.resize(self.n_tokens * n_units, 0.0);
+        form.scales.resize(self.n_tokens * n_runs, 0.0);
         form.half_sums.resize(self.n_tokens * n_blocks * 2, 0);
         form.sums.resize(self.n_tokens * n_blocks, 0.0);
         let parts = QuantizedParts {
@@ -182,18 +187,21 @@ impl Activations {
                 let (tile, column) = (token / TILE_COLS, token % TILE_COLS);
                 let width = TILE_COLS.min(n_tokens - tile * TILE_COLS);
                 let row = &x[token * self.n_cols..][..self.n_cols];
-                for (unit, values) in row.chunks(unit_cols).enumerate() {
+                for run in 0..n_runs {
+                    // Past the vector's end there is nothing but padding.
+                    let values = &row[(run * scale_cols).min(row.len())..];
+                    let values = &values[..scale_cols.min(values.len())];
                     let mut padded = [0.0; 256];
                     padded[..values.len()].copy_from_slice(values);
                     let mut codes = [0i8; 256];
                     let mut half_sums = [0i16; 16];
-                    let scale = (kernels.quantize)(&padded[..unit_cols], &mut codes, &mut half_sums);
+                    let scale = (kernels.quantize)(&padded[..scale_cols], &mut codes, &mut half_sums);
                     // SAFETY: every index below is of this token's column alone, inside the buffers just
                     // resized, and a token is one task's.
                     unsafe {
-                        *parts.get().scales.add(tile * TILE_COLS * n_units + unit * width + column) = scale;
-                        for i in 0..unit_cols / BLOCK_COLS {
-                            let block = unit * (unit_cols / BLOCK_COLS) + i;
+                        *parts.get().scales.add(tile * TILE_COLS * n_runs + run * width + column) = scale;
+                        for i in 0..scale_cols / BLOCK_COLS {
+                            let block = run * (scale_cols / BLOCK_COLS) + i;
                             let at = tile * TILE_COLS * n_blocks + block * width + column;
                             let from = codes[i * BLOCK_COLS..].as_ptr();
                             from.copy_to_nonoverlapping(parts.get().codes.add(at * BLOCK_COLS), BLOCK_COLS);

@@ -65,20 +65,45 @@ pub(super) unsafe fn tile<F: Unpack, D: Dots<C, Q>, const C: usize, const Q: usi
                 for pair in 0..F::BLOCKS / 2 {
                     let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
                     add_block::<F, D, C, Q, 0>(lines, quad, pair, x, at, &scales, &neg_mins, &mut sums);
+                    if F::SCALE_BLOCKS == 1 {
+                        fold(&mut totals[quad..], &mut sums, x, at);
+                    }
                     let at = at + x.width;
                     add_block::<F, D, C, Q, 1>(lines, quad, pair, x, at, &scales, &neg_mins, &mut sums);
-                }
-                for c in 0..C {
-                    let scale = *x.scales.as_ptr().add(unit * x.width + first + c);
-                    for q in 0..Q {
-                        totals[quad + q][c] = vfmaq_n_f32(totals[quad + q][c], sums[q][c], scale);
+                    if F::SCALE_BLOCKS == 1 {
+                        fold(&mut totals[quad..], &mut sums, x, at);
                     }
+                }
+                if F::SCALE_BLOCKS > 1 {
+                    fold(&mut totals[quad..], &mut sums, x, unit * x.width + first);
                 }
             }
         }
         for c in 0..C {
             for quad in 0..QUADS {
                 vst1q_f32(out[first + c].as_mut_ptr().add(QUAD_ROWS * quad), totals[quad][c]);
+            }
+        }
+    }
+}
+
+/// Adds the sums of a run of blocks times its activation scales, from number `at` on, and starts them anew.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn fold<const C: usize, const Q: usize>(
+    totals: &mut [[float32x4_t; C]],
+    sums: &mut [[float32x4_t; C]; Q],
+    x: &Int8Tile,
+    at: usize,
+) {
+    for (totals, sums) in totals.iter_mut().zip(sums) {
+        for c in 0..C {
+            // SAFETY: as for this function.
+            unsafe {
+                totals[c] = vfmaq_n_f32(totals[c], sums[c], *x.scales.as_ptr().add(at + c));
+                sums[c] = vdupq_n_f32(0.0);
             }
         }
     }

@@ -51,7 +51,7 @@ pub(crate) struct RowBlock {
 /// A packed layout. All weights of one row in one unit come from `UNIT_COLS / block_len` blocks of the
 /// source, that is [`Format::SOURCE_BYTES`] bytes.
 pub(crate) trait Format {
-    /// Columns of a unit, a multiple of 64: also the columns that share one activation scale.
+    /// Columns of a unit, a multiple of 64.
     const UNIT_COLS: usize;
     /// Source bytes of one row in one unit.
     const SOURCE_BYTES: usize;
@@ -65,6 +65,8 @@ pub(crate) trait Format {
     const UNIT_BYTES: usize = Self::LINES * LINE_BYTES;
     /// Blocks of a unit.
     const BLOCKS: usize = Self::UNIT_COLS / BLOCK_COLS;
+    /// Blocks whose activations share a scale: one, or a whole unit for K-quants, as in llama.cpp.
+    const SCALE_BLOCKS: usize = if Self::UNIT_COLS == 256 { Self::BLOCKS } else { 1 };
 
     /// Writes row `row`'s source bytes of one unit into the unit's lines, which start zeroed.
     fn pack_row(source: &[u8], row: usize, unit: &mut [u8]);

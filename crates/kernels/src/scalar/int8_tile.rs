@@ -1,7 +1,7 @@
 //! 16 quantized rows times a tile of int8 columns.
 //!
 //! ```text
-//! for each unit:  s = 0
+//! for each run of blocks with one activation scale:  s = 0
 //!     for each block:  s = fma(Σ code·x, scale, s)      (twice, if its halves have scales of their own)
 //!                      s = fma(−min, Σ x, s)            (if the format has minima)
 //!     total = fma(s, activation scale, total)
@@ -46,8 +46,12 @@ fn tile<F: Format>(group: &[u8], n_units: usize, x: &Int8Tile, out: &mut TileOut
                     if F::HAS_MINS {
                         sum = (-weights.min).mul_add(x.sums[at], sum);
                     }
+                    if (block + 1).is_multiple_of(F::SCALE_BLOCKS) {
+                        let i = (unit * F::BLOCKS + block) / F::SCALE_BLOCKS;
+                        *total = sum.mul_add(x.scales[i * x.width + column], *total);
+                        sum = 0.0;
+                    }
                 }
-                *total = sum.mul_add(x.scales[unit * x.width + column], *total);
             }
         }
     }

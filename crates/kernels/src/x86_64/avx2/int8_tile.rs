@@ -95,13 +95,16 @@ unsafe fn tile<F: Unpack, const C: usize>(
                     prefetch::<F, C, 1>(lines, pair);
                 }
                 add_block::<F, C, 0>(lines, pair, x, at, &scales, &neg_mins, &mut sums);
-                add_block::<F, C, 1>(lines, pair, x, at + x.width, &scales, &neg_mins, &mut sums);
-            }
-            for c in 0..C {
-                let scale = _mm256_set1_ps(*x.scales.as_ptr().add(unit * x.width + first + c));
-                for half in 0..2 {
-                    totals[c][half] = _mm256_fmadd_ps(sums[c][half], scale, totals[c][half]);
+                if F::SCALE_BLOCKS == 1 {
+                    fold(&mut totals, &mut sums, x, at);
                 }
+                add_block::<F, C, 1>(lines, pair, x, at + x.width, &scales, &neg_mins, &mut sums);
+                if F::SCALE_BLOCKS == 1 {
+                    fold(&mut totals, &mut sums, x, at + x.width);
+                }
+            }
+            if F::SCALE_BLOCKS > 1 {
+                fold(&mut totals, &mut sums, x, unit * x.width + first);
             }
         }
     }
@@ -109,6 +112,24 @@ unsafe fn tile<F: Unpack, const C: usize>(
         for half in 0..2 {
             // SAFETY: a column of `out` is 16 numbers.
             unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(8 * half), total[half]) };
+        }
+    }
+}
+
+/// Adds the sums of a run of blocks times its activation scales, from number `at` on, and starts them anew.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn fold<const C: usize>(totals: &mut [Pair; C], sums: &mut [Pair; C], x: &Int8Tile, at: usize) {
+    for c in 0..C {
+        for half in 0..2 {
+            // SAFETY: as for this function.
+            unsafe {
+                let scale = _mm256_set1_ps(*x.scales.as_ptr().add(at + c));
+                totals[c][half] = _mm256_fmadd_ps(sums[c][half], scale, totals[c][half]);
+                sums[c][half] = _mm256_setzero_ps();
+            }
         }
     }
 }

@@ -90,19 +90,40 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
                 let block = unit * F::BLOCKS + 2 * pair;
                 prefetch::<F, C, 0>(lines, pair);
                 add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
+                if F::SCALE_BLOCKS == 1 {
+                    fold(&mut totals, &mut sums, x, block);
+                }
                 let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
                 prefetch::<F, C, 1>(lines, pair);
                 add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);
+                if F::SCALE_BLOCKS == 1 {
+                    fold(&mut totals, &mut sums, x, block + 1);
+                }
             }
-            for c in 0..C {
-                let scale = _mm512_set1_ps(*x.scales.as_ptr().add(unit * C + c));
-                totals[c] = _mm512_fmadd_ps(sums[c], scale, totals[c]);
+            if F::SCALE_BLOCKS > 1 {
+                fold(&mut totals, &mut sums, x, unit);
             }
         }
     }
     for (out, total) in out.iter_mut().zip(totals) {
         // SAFETY: a column of `out` is 16 numbers.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr(), total) };
+    }
+}
+
+/// Adds the sums of a run of blocks times its activation scales, number `i`, and starts them anew.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn fold<const C: usize>(totals: &mut [__m512; C], sums: &mut [__m512; C], x: &Int8Tile, i: usize) {
+    for c in 0..C {
+        // SAFETY: as for this function.
+        unsafe {
+            let scale = _mm512_set1_ps(*x.scales.as_ptr().add(i * C + c));
+            totals[c] = _mm512_fmadd_ps(sums[c], scale, totals[c]);
+            sums[c] = _mm512_setzero_ps();
+        }
     }
 }
 
