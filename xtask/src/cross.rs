@@ -130,9 +130,8 @@ impl Toolchain {
 }
 
 fn target_dir() -> PathBuf {
-    let usual =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace::root().join("target"), PathBuf::from);
-    usual.join("cross")
+    let usual = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    workspace::root().join(usual).join("cross")
 }
 
 /// A stand-in for C compilers and archivers that makes empty files. Build scripts of dependencies call

@@ -1,7 +1,7 @@
 //! How fast memory can be read: the limit of every decode step.
 
-use crate::Pool;
 use crate::memory::Memory;
+use crate::{Kernels, Pool};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -11,7 +11,9 @@ use std::time::Instant;
 /// # Errors
 /// If memory is short.
 pub fn stream_read_gb_per_s(pool: &Pool, bytes: usize, repeats: usize) -> Result<f64, crate::Error> {
-    const TASK_WORDS: usize = 128 << 10 >> 3;
+    // As long as a task of a product, so that streams are as long, too.
+    const TASK_WORDS: usize = 512 << 10 >> 3;
+    let kernels = Kernels::best();
     let mut memory = Memory::zeroed(bytes.max(1 << 20))?;
     // Pages that were never written are all the same zero page.
     for byte in memory.iter_mut().step_by(4096) {
@@ -26,13 +28,7 @@ pub fn stream_read_gb_per_s(pool: &Pool, bytes: usize, repeats: usize) -> Result
         pool.run(words.len().div_ceil(TASK_WORDS), |task| {
             let words = &words[task * TASK_WORDS..];
             let words = &words[..words.len().min(TASK_WORDS)];
-            let mut sums = [0u64; 32];
-            for words in words.as_chunks::<32>().0 {
-                for (sum, word) in sums.iter_mut().zip(words) {
-                    *sum ^= word;
-                }
-            }
-            total.fetch_xor(sums.iter().fold(0, |a, b| a ^ b), Relaxed);
+            total.fetch_xor((kernels.fold_words)(words), Relaxed);
         });
         std::hint::black_box(total.load(Relaxed));
         best = best.max(words.len() as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9);

@@ -17,6 +17,7 @@ macro_rules! compiled_rows {
             rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> () = ops::rms_norm;
             silu_multiply(gate: &mut [f32], up: &[f32]) -> () = ops::silu_multiply;
             add(x: &mut [f32], y: &[f32]) -> () = ops::add;
+            fold_words(words: &[u64]) -> u64 = ops::fold_words;
             rotate_halves(x: &mut [f32], cos: &[f32], sin: &[f32]) -> () = ops::rotate_halves;
             rotate_neighbours(x: &mut [f32], cos: &[f32], sin: &[f32]) -> () = ops::rotate_neighbours;
         }

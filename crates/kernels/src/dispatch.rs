@@ -51,6 +51,7 @@ pub struct Kernels {
     pub(crate) rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
     pub(crate) silu_multiply: fn(&mut [f32], &[f32]),
     pub(crate) add: fn(&mut [f32], &[f32]),
+    pub(crate) fold_words: fn(&[u64]) -> u64,
     pub(crate) rotate_halves: fn(&mut [f32], &[f32], &[f32]),
     pub(crate) rotate_neighbours: fn(&mut [f32], &[f32], &[f32]),
 }
@@ -69,6 +70,7 @@ static SCALAR: Kernels = Kernels {
     rms_norm: ops::rms_norm,
     silu_multiply: ops::silu_multiply,
     add: ops::add,
+    fold_words: ops::fold_words,
     rotate_halves: ops::rotate_halves,
     rotate_neighbours: ops::rotate_neighbours,
 };

@@ -95,6 +95,19 @@ pub(crate) fn round_to_int(x: f32) -> i32 {
     ((x + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32)
 }
 
+/// All words, or-ed exclusively: what reading memory costs, and nothing else.
+#[inline(always)]
+pub(crate) fn fold_words(words: &[u64]) -> u64 {
+    let mut sums = [0u64; 64];
+    let (lanes, rest) = words.as_chunks::<64>();
+    for words in lanes {
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum ^= word;
+        }
+    }
+    sums.iter().chain(rest).fold(0, |a, b| a ^ b)
+}
+
 /// Largest magnitude.
 #[inline(always)]
 pub(crate) fn max_abs(x: &[f32]) -> f32 {

@@ -29,6 +29,7 @@ static TABLE: Kernels = Kernels {
     rms_norm: rows::rms_norm,
     silu_multiply: rows::silu_multiply,
     add: rows::add,
+    fold_words: rows::fold_words,
     rotate_halves: rows::rotate_halves,
     rotate_neighbours: rows::rotate_neighbours,
 };
