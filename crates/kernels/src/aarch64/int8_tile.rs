@@ -38,6 +38,12 @@ pub(super) trait Dots<const C: usize, const Q: usize> {
     unsafe fn sums(self) -> [[int32x4_t; C]; Q];
 }
 
+/// Numbers of `Q` quads of rows, as [`Unpack::scales`] gives them.
+struct Scales<const Q: usize> {
+    scales: [[float32x4_t; 16]; Q],
+    neg_mins: [[float32x4_t; 8]; Q],
+}
+
 /// Columns `first … first + C` of the tile, `Q` quads of rows at once.
 ///
 /// # Safety
@@ -54,22 +60,22 @@ pub(super) unsafe fn tile<F: Unpack, D: Dots<C, Q>, const C: usize, const Q: usi
     unsafe {
         let zero = vdupq_n_f32(0.0);
         let mut totals = [[zero; C]; QUADS];
-        let (mut scales, mut neg_mins) = ([[zero; 16]; Q], [[zero; 8]; Q]);
+        let mut scales = Scales { scales: [[zero; 16]; Q], neg_mins: [[zero; 8]; Q] };
         for unit in 0..n_units {
             let lines = group.as_ptr().add(unit * F::UNIT_BYTES);
             for quad in (0..QUADS).step_by(Q) {
                 for q in 0..Q {
-                    F::scales(lines, quad + q, &mut scales[q], &mut neg_mins[q]);
+                    F::scales(lines, quad + q, &mut scales.scales[q], &mut scales.neg_mins[q]);
                 }
                 let mut sums = [[zero; C]; Q];
                 for pair in 0..F::BLOCKS / 2 {
                     let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
-                    add_block::<F, D, C, Q, 0>(lines, quad, pair, x, at, &scales, &neg_mins, &mut sums);
+                    add_block::<F, D, C, Q, 0>(lines, quad, pair, x, at, &scales, &mut sums);
                     if F::SCALE_BLOCKS == 1 {
                         fold(&mut totals[quad..], &mut sums, x, at);
                     }
                     let at = at + x.width;
-                    add_block::<F, D, C, Q, 1>(lines, quad, pair, x, at, &scales, &neg_mins, &mut sums);
+                    add_block::<F, D, C, Q, 1>(lines, quad, pair, x, at, &scales, &mut sums);
                     if F::SCALE_BLOCKS == 1 {
                         fold(&mut totals[quad..], &mut sums, x, at);
                     }
@@ -120,8 +126,7 @@ unsafe fn add_block<F: Unpack, D: Dots<C, Q>, const C: usize, const Q: usize, co
     pair: usize,
     x: &Int8Tile,
     at: usize,
-    scales: &[[float32x4_t; 16]; Q],
-    neg_mins: &[[float32x4_t; 8]; Q],
+    scales: &Scales<Q>,
     sums: &mut [[float32x4_t; C]; Q],
 ) {
     let block = 2 * pair + ODD;
@@ -141,7 +146,7 @@ unsafe fn add_block<F: Unpack, D: Dots<C, Q>, const C: usize, const Q: usize, co
             for c in 0..C {
                 let sum = *x.sums.as_ptr().add(at + c);
                 for q in 0..Q {
-                    sums[q][c] = vfmaq_n_f32(sums[q][c], neg_mins[q][block], sum);
+                    sums[q][c] = vfmaq_n_f32(sums[q][c], scales.neg_mins[q][block], sum);
                 }
             }
         }
@@ -155,14 +160,14 @@ unsafe fn add_block<F: Unpack, D: Dots<C, Q>, const C: usize, const Q: usize, co
 #[inline(always)]
 unsafe fn add_scaled<const C: usize, const Q: usize>(
     dots: [[int32x4_t; C]; Q],
-    scales: &[[float32x4_t; 16]; Q],
+    scales: &Scales<Q>,
     i: usize,
     sums: &mut [[float32x4_t; C]; Q],
 ) {
     for q in 0..Q {
         for c in 0..C {
             // SAFETY: as for this function.
-            unsafe { sums[q][c] = vfmaq_f32(sums[q][c], vcvtq_f32_s32(dots[q][c]), scales[q][i]) };
+            unsafe { sums[q][c] = vfmaq_f32(sums[q][c], vcvtq_f32_s32(dots[q][c]), scales.scales[q][i]) };
         }
     }
 }
