@@ -5,11 +5,13 @@
 //! CPU one without a change above.
 #![forbid(unsafe_code)]
 
+mod draft_head;
 mod error;
 pub mod sampling;
 mod target_model;
 mod token_tree;
 
+pub use draft_head::{DraftHead, HeadForward};
 pub use error::Error;
 pub use sampling::{
     InvalidParameter, Rng, Sampler, SamplingParams, TokenDistribution, argmax, distribution, sample,

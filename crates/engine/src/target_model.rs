@@ -29,7 +29,7 @@ pub enum LogitRows {
 /// What a pass computed; valid until the next one.
 #[derive(Debug, Clone, Copy)]
 pub struct Forward<'a> {
-    /// Target logits, `[n_rows, vocab_size]`.
+    /// Target logits, `[n_rows, vocab_size]`, or of the tokens that were selected.
     pub logits: &'a [f32],
     /// Inputs of the tapped layers, `[n_tokens, n_taps, hidden_dim]`.
     pub taps: &'a [f32],
@@ -47,6 +47,13 @@ pub trait TargetModel: Send {
 
     /// Layers whose inputs the next passes shall return, ascending; empty for none.
     fn set_taps(&mut self, layers: &[usize]);
+
+    /// Makes the next passes give logits of these tokens alone, in this order, `[n_rows, tokens.len()]`; `None`
+    /// for the whole vocabulary again. A model that only drafts need not read the rest of its output matrix.
+    ///
+    /// # Errors
+    /// [`crate::Error::UnknownToken`]; nothing is changed then.
+    fn select_outputs(&mut self, tokens: Option<&[u32]>) -> Result<()>;
 
     /// Tokens in the cache.
     fn len(&self) -> usize;
