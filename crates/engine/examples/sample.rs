@@ -4,15 +4,15 @@
 
 use std::time::Instant;
 
-use nano_reasoning_engine::{Rng, Sampler, SamplingParams};
+use nano_reasoning_engine::{Noise, Sampler, SamplingParams};
 
 fn main() {
-    let mut rng = Rng::seeded(1);
+    let noise = Noise::seeded(1);
     // Roughly bell-shaped logits with a few clear favourites, as a language model gives them.
     let logits: Vec<f32> = (0..151_936)
         .map(|token| {
-            let noise: f64 = (0..6).map(|_| rng.uniform() - 0.5).sum();
-            noise as f32 * 3.0 + if token % 10_007 == 1 { 14.0 } else { 0.0 }
+            let sum: f64 = (0..6).map(|place| noise.at(place).uniform(token) - 0.5).sum();
+            sum as f32 * 3.0 + if token % 10_007 == 1 { 14.0 } else { 0.0 }
         })
         .collect();
     let history: Vec<u32> = (0..64).collect();

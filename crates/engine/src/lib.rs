@@ -14,7 +14,7 @@ mod token_tree;
 pub use draft_head::{DraftHead, HeadForward};
 pub use error::Error;
 pub use sampling::{
-    InvalidParameter, Rng, Sampler, SamplingParams, TokenDistribution, argmax, distribution, sample,
+    InvalidParameter, Noise, PositionNoise, Sampler, SamplingParams, TokenDistribution, argmax, distribution,
 };
 pub use target_model::{Forward, LogitRows, ModelShape, TargetModel};
 pub use token_tree::TokenTree;

@@ -1,6 +1,8 @@
 //! The probabilities of the tokens that can come next.
 
-/// A distribution over tokens that is exact: what is drawn, asked for and subtracted is the same numbers.
+use super::noise::PositionNoise;
+
+/// A distribution over tokens that is exact: what is drawn and what is asked for is the same numbers.
 ///
 /// Holds a weight for each token that can be drawn; its probability is the weight's share of the total.
 /// Tokens are in the order of descending probability (equal ones by id), except where no filter applies:
@@ -20,25 +22,12 @@ impl TokenDistribution {
         Self { tokens: vec![token], weights: vec![1.0], total: 1.0, is_dense: false }
     }
 
-    /// A distribution from tokens and their weights, for a drafter that samples.
-    ///
-    /// Tokens must be distinct; weights that are negative or not finite count as 0.
-    pub fn from_weights(weights: impl IntoIterator<Item = (u32, f32)>) -> Self {
-        let mut dist = Self::default();
-        for (token, weight) in weights {
-            dist.tokens.push(token);
-            dist.weights.push(if weight > 0.0 && weight.is_finite() { weight } else { 0.0 });
-        }
-        dist.refresh_total();
-        dist
-    }
-
-    /// Number of tokens held; a removed one stays, with probability 0.
+    /// Number of tokens that can be drawn.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether no token can be drawn: nothing was filled in, or all was removed.
+    /// Whether nothing was filled in.
     pub fn is_empty(&self) -> bool {
         self.total <= 0.0
     }
@@ -66,57 +55,23 @@ impl TokenDistribution {
         best.map(|(token, _)| token)
     }
 
-    /// The token at `uniform` of the cumulative distribution.
-    ///
-    /// `uniform` is in `[0, 1)`; values outside are taken as the nearest end. A token of probability 0
-    /// is never returned.
+    /// Draws a token with the random numbers of its position.
     ///
     /// # Panics
     /// If the distribution is empty.
-    pub fn sample_at(&self, uniform: f64) -> u32 {
-        assert!(!self.is_empty(), "sampling from an empty distribution");
-        let mut left = uniform.max(0.0) * self.total;
-        let mut last = 0;
-        for (i, &weight) in self.weights.iter().enumerate() {
-            if weight > 0.0 {
-                last = i;
-                left -= f64::from(weight);
-                if left < 0.0 {
-                    break;
-                }
+    pub fn draw(&self, noise: PositionNoise) -> u32 {
+        assert!(!self.is_empty(), "drawing from an empty distribution");
+        if self.tokens.len() == 1 {
+            return self.tokens[0];
+        }
+        let mut first: Option<(f64, u32)> = None;
+        for (&token, &weight) in self.tokens.iter().zip(&self.weights).filter(|(_, weight)| **weight > 0.0) {
+            let time = noise.waiting_time(token) / f64::from(weight);
+            if first.is_none_or(|best| (time, token) < best) {
+                first = Some((time, token));
             }
         }
-        // Rounding can leave a remainder after the last weight: it belongs to the last token.
-        self.tokens[last]
-    }
-
-    /// Takes `token` out and gives its probability to the others in proportion.
-    ///
-    /// Returns whether any token is left; if not, the distribution is empty. After a rejection of a draft
-    /// token one always is, because a token that alone has probability is accepted always.
-    pub fn remove(&mut self, token: u32) -> bool {
-        if let Some(i) = self.find(token) {
-            self.weights[i] = 0.0;
-            self.refresh_total();
-        }
-        !self.is_empty()
-    }
-
-    /// Turns this distribution `p` into `max(p − q, 0)`, renormalised: what is drawn after a token that was
-    /// sampled from `q` got rejected (arXiv 2211.17192, §2.3).
-    ///
-    /// Returns whether any token is left; if not (`q` covers `p`), the distribution is unchanged.
-    pub fn subtract(&mut self, q: &Self) -> bool {
-        let scale = self.scale();
-        let rest = |token, weight| (f64::from(weight) * scale - q.prob(token)).max(0.0) as f32;
-        if self.tokens.iter().zip(&self.weights).all(|(&token, &weight)| rest(token, weight) == 0.0) {
-            return false;
-        }
-        for (&token, weight) in self.tokens.iter().zip(&mut self.weights) {
-            *weight = rest(token, *weight);
-        }
-        self.refresh_total();
-        true
+        first.expect("a total above 0 has a weight above 0").1
     }
 
     /// Becomes `token` alone; keeps its buffers.
@@ -159,7 +114,6 @@ impl TokenDistribution {
         if self.is_empty() { 0.0 } else { 1.0 / self.total }
     }
 
-    /// Summed anew after each change, so that rounding never adds up; the same order as `sample_at`.
     fn refresh_total(&mut self) {
         self.total = self.weights.iter().map(|&weight| f64::from(weight)).sum();
     }

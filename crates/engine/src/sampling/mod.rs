@@ -1,9 +1,9 @@
 //! From logits to a token: the exact target distribution, and drawing from it.
 //!
-//! [`distribution`] is a pure function of logits, history and parameters. Plain decoding draws from it;
-//! speculation asks it for the probability of each drafted token ([`TokenDistribution::prob`]) and, after a
-//! rejection, takes that token out ([`TokenDistribution::remove`]) or subtracts the drafter's distribution
-//! ([`TokenDistribution::subtract`]). [`Sampler`] does the same without allocating.
+//! [`distribution`] is a pure function of logits, history and parameters, and [`TokenDistribution::draw`] one of
+//! that and of random numbers that belong to the position ([`Noise`]). So a token does not depend on how
+//! its logits came about, and speculation gives the very tokens that plain decoding gives, at any
+//! temperature. [`Sampler`] does the same without allocating.
 //!
 //! # Order of the filters
 //! As in llama.cpp's default chain (`common/sampling.cpp`), so that the same settings mean the same here:
@@ -22,15 +22,15 @@
 mod distribution;
 mod exp;
 mod filters;
+mod noise;
 mod params;
-mod rng;
 mod sampler;
 mod select;
 
 pub use distribution::TokenDistribution;
+pub use noise::{Noise, PositionNoise};
 pub use params::{InvalidParameter, SamplingParams};
-pub use rng::Rng;
-pub use sampler::{Sampler, argmax, distribution, sample};
+pub use sampler::{Sampler, argmax, distribution};
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use super::distribution::TokenDistribution;
 use super::filters::Filters;
+use super::noise::{Noise, PositionNoise};
 use super::params::{InvalidParameter, SamplingParams};
-use super::rng::Rng;
 use super::select;
 
 /// The exact distribution of the token that follows `history`, given its logits, `[vocab_size]`.
@@ -19,14 +19,6 @@ pub fn distribution(logits: &[f32], history: &[u32], params: &SamplingParams) ->
     out
 }
 
-/// Draws a token.
-///
-/// # Panics
-/// If the distribution is empty.
-pub fn sample(dist: &TokenDistribution, rng: &mut Rng) -> u32 {
-    dist.sample_at(rng.uniform())
-}
-
 /// Id of the largest logit, the lowest if several; 0 if none is a number.
 pub fn argmax(logits: &[f32]) -> u32 {
     select::argmax(logits) as u32
@@ -36,20 +28,20 @@ pub fn argmax(logits: &[f32]) -> u32 {
 #[derive(Debug, Clone)]
 pub struct Sampler {
     params: SamplingParams,
-    rng: Rng,
+    noise: Noise,
     filters: Filters,
     dist: TokenDistribution,
 }
 
 impl Sampler {
-    /// A sampler at the start of its seed's stream.
+    /// A sampler with the random numbers of the parameters' seed.
     ///
     /// # Errors
     /// [`InvalidParameter`] if a parameter is outside its range.
     pub fn new(params: SamplingParams) -> Result<Self, InvalidParameter> {
         params.validate()?;
-        let rng = params.seed.map_or_else(Rng::from_system, Rng::seeded);
-        Ok(Self { params, rng, filters: Filters::default(), dist: TokenDistribution::default() })
+        let noise = params.seed.map_or_else(Noise::from_system, Noise::seeded);
+        Ok(Self { params, noise, filters: Filters::default(), dist: TokenDistribution::default() })
     }
 
     /// The parameters.
@@ -57,12 +49,14 @@ impl Sampler {
         &self.params
     }
 
-    /// The random numbers, for decisions beside sampling (accepting a draft token).
-    pub fn rng(&mut self) -> &mut Rng {
-        &mut self.rng
+    /// The random numbers with which the token at `position` is drawn; `None` if the best is taken always.
+    pub fn noise_at(&self, position: usize) -> Option<PositionNoise> {
+        (!self.params.is_greedy()).then(|| self.noise.at(position))
     }
 
     /// Draws the token that follows `history`; see [`distribution`].
+    ///
+    /// The same seed, logits and history give the same token, whatever was drawn before.
     ///
     /// # Panics
     /// If `logits` is empty.
@@ -71,27 +65,15 @@ impl Sampler {
             return argmax(logits);
         }
         self.filters.apply(logits, history, &self.params, &mut self.dist);
-        if self.dist.len() == 1 {
-            // No random number is spent on a token that is certain.
-            return self.dist.sample_at(0.0);
-        }
-        self.dist.sample_at(self.rng.uniform())
+        self.dist.draw(self.noise.at(history.len()))
     }
 
     /// The distribution of the token that follows `history`, in this sampler's buffer; see [`distribution`].
     ///
     /// # Panics
     /// If `logits` is empty.
-    pub fn distribution(&mut self, logits: &[f32], history: &[u32]) -> &mut TokenDistribution {
+    pub fn distribution(&mut self, logits: &[f32], history: &[u32]) -> &TokenDistribution {
         self.filters.apply(logits, history, &self.params, &mut self.dist);
-        &mut self.dist
-    }
-
-    /// Puts that distribution into `out`, whose buffers are reused: for a whole draft's rows at once.
-    ///
-    /// # Panics
-    /// If `logits` is empty.
-    pub fn distribution_into(&mut self, logits: &[f32], history: &[u32], out: &mut TokenDistribution) {
-        self.filters.apply(logits, history, &self.params, out);
+        &self.dist
     }
 }
