@@ -1,0 +1,125 @@
+//! What a drafter's confidence is worth: how often the target takes what it proposes with it.
+
+/// Chances are kept for so many ranges of confidence, closer together near 0 and 1.
+const N_BINS: usize = 14;
+/// First tokens and later ones are kept apart: a drafter that feeds on its own guesses is less sure than it says.
+const N_DEPTHS: usize = 3;
+/// Outcomes that the starting estimate counts for.
+const PRIOR_WEIGHT: f32 = 3.0;
+/// Outcomes after which an old one counts for less than a third.
+const MEMORY: f32 = 200.0;
+
+/// The learnt chances of one drafter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Calibration {
+    bins: [[Outcomes; N_BINS]; N_DEPTHS],
+    /// Whether the likeliest proposal was taken, by depth.
+    depths: [Outcomes; 32],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Outcomes {
+    n_tried: f32,
+    n_hits: f32,
+}
+
+impl Outcomes {
+    fn new(hit_probability: f32) -> Self {
+        Self { n_tried: PRIOR_WEIGHT, n_hits: PRIOR_WEIGHT * hit_probability }
+    }
+
+    fn add(&mut self, is_hit: bool) {
+        let keep = 1.0 - 1.0 / MEMORY;
+        self.n_tried = self.n_tried * keep + 1.0;
+        self.n_hits = self.n_hits * keep + f32::from(u8::from(is_hit));
+    }
+
+    fn rate(&self) -> f32 {
+        self.n_hits / self.n_tried
+    }
+}
+
+impl Default for Calibration {
+    /// Takes confidence at its word, a little less at its ends.
+    fn default() -> Self {
+        let bin = |i: usize| Outcomes::new(bin_centre(i));
+        Self { bins: [std::array::from_fn(bin); N_DEPTHS], depths: [Outcomes::new(0.6); 32] }
+    }
+}
+
+impl Calibration {
+    /// Chance that a token proposed with `confidence` at `depth` is taken, if all before it are.
+    pub fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
+        let at = bin_position(confidence);
+        let bins = &self.bins[depth.min(N_DEPTHS - 1)];
+        // Between two centres, a mixture of both.
+        let low = (at.floor() as usize).min(N_BINS - 1);
+        let high = (low + 1).min(N_BINS - 1);
+        let share = at - low as f32;
+        bins[low].rate() * (1.0 - share) + bins[high].rate() * share
+    }
+
+    /// Chance that the likeliest token at `depth` is taken, whatever its confidence.
+    pub fn mean_hit_probability(&self, depth: usize) -> f32 {
+        self.depths[depth.min(self.depths.len() - 1)].rate()
+    }
+
+    /// Learns what became of a proposal whose parent was taken.
+    pub fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
+        let at = bin_position(confidence).round() as usize;
+        self.bins[depth.min(N_DEPTHS - 1)][at.min(N_BINS - 1)].add(is_hit);
+    }
+
+    /// Learns whether the target took the drafter's likeliest token at `depth`.
+    pub fn add_depth(&mut self, depth: usize, is_hit: bool) {
+        let depth = depth.min(self.depths.len() - 1);
+        self.depths[depth].add(is_hit);
+    }
+}
+
+/// Position of a confidence among the centres of the bins, `0..=N_BINS - 1`.
+fn bin_position(confidence: f32) -> f32 {
+    let clamped = if confidence > 0.0 { confidence.min(1.0) } else { 0.0 };
+    // The arcsine spreads the ends: 0.9 … 1.0 gets as much room as 0.35 … 0.65.
+    let spread = (2.0 * clamped - 1.0).asin() / std::f32::consts::PI + 0.5;
+    spread * (N_BINS - 1) as f32
+}
+
+fn bin_centre(bin: usize) -> f32 {
+    let spread = bin as f32 / (N_BINS - 1) as f32;
+    let centre = 0.5 + 0.5 * ((spread - 0.5) * std::f32::consts::PI).sin();
+    centre.clamp(0.02, 0.96)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_by_taking_confidence_at_its_word() {
+        let calibration = Calibration::default();
+        for confidence in [0.1, 0.3, 0.5, 0.7, 0.9] {
+            let chance = calibration.hit_probability(confidence, 0);
+            assert!((chance - confidence).abs() < 0.03, "{confidence}: {chance}");
+        }
+    }
+
+    #[test]
+    fn learns_that_a_drafter_boasts() {
+        let mut calibration = Calibration::default();
+        for i in 0..300 {
+            calibration.add(0.9, 0, i % 10 < 3);
+        }
+        assert!((calibration.hit_probability(0.9, 0) - 0.3).abs() < 0.12);
+        assert!((calibration.hit_probability(0.3, 0) - 0.3).abs() < 0.05, "other confidences stay");
+        assert!(calibration.hit_probability(0.9, 1) > 0.8, "other depths stay");
+    }
+
+    #[test]
+    fn any_confidence_has_a_chance() {
+        let calibration = Calibration::default();
+        for confidence in [f32::NAN, f32::NEG_INFINITY, -1.0, 0.0, 1.0, 2.0, f32::INFINITY] {
+            assert!((0.0..=1.0).contains(&calibration.hit_probability(confidence, 99)));
+        }
+    }
+}

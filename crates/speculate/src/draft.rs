@@ -1,0 +1,197 @@
+//! A draft in the making: a tree of tokens, each with the chance that the target takes it.
+
+use nano_reasoning_engine::{PositionNoise, Sampler};
+
+use crate::control::{Calibration, Worth};
+
+/// A proposed token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DraftNode {
+    /// Its id.
+    pub token: u32,
+    /// The node that it follows; `None` for the context's last token.
+    pub parent: Option<usize>,
+    /// Proposed tokens before it on its path.
+    pub depth: usize,
+    /// Chance that the target takes it if it takes the parent.
+    pub hit_probability: f32,
+    /// Chance that the target takes it and all before it.
+    pub reach_probability: f32,
+}
+
+/// That a drafter proposed a node, and how sure it was.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Vote {
+    pub(crate) node: usize,
+    pub(crate) drafter: usize,
+    /// As the drafter gave it.
+    pub(crate) confidence: f32,
+}
+
+/// The tokens that all drafters of a cycle proposed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DraftTree {
+    pub(crate) nodes: Vec<DraftNode>,
+    pub(crate) votes: Vec<Vote>,
+}
+
+/// A token a drafter could propose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate {
+    /// Its id.
+    pub token: u32,
+    /// Its log-probability, by the drafter.
+    pub log_prob: f32,
+    /// Chance that it is the one, by the drafter; [`Draft::rank`] fills it in.
+    pub confidence: f32,
+}
+
+/// What a drafter adds its proposals to, and asks how far to go.
+pub struct Draft<'a> {
+    pub(crate) tree: &'a mut DraftTree,
+    pub(crate) worth: &'a Worth,
+    pub(crate) calibration: &'a Calibration,
+    pub(crate) sampler: &'a Sampler,
+    /// Number of the drafter.
+    pub(crate) drafter: usize,
+    /// Position of the first drafted token.
+    pub(crate) position: usize,
+    pub(crate) max_depth: usize,
+    pub(crate) max_width: usize,
+    /// Seconds that one step of this drafter takes.
+    pub(crate) step_s: f64,
+    pub(crate) n_steps: usize,
+}
+
+impl Draft<'_> {
+    /// Tokens that a path may have at most.
+    pub fn max_depth(&self) -> usize {
+        self.max_depth
+    }
+
+    /// Alternatives that may follow one token.
+    pub fn max_width(&self) -> usize {
+        self.max_width
+    }
+
+    /// Tokens proposed so far, those of earlier drafters too.
+    pub fn nodes(&self) -> &[DraftNode] {
+        &self.tree.nodes
+    }
+
+    /// Offers `token` to follow `parent`, `None` for the context's last token. Returns its node, or `None` if
+    /// verifying it costs more than its chance is worth.
+    ///
+    /// `confidence` is the drafter's own estimate, from 0 to 1, that the target takes `token` there; what it
+    /// is worth is learnt from what becomes of it.
+    pub fn propose(&mut self, parent: Option<usize>, token: u32, confidence: f32) -> Option<usize> {
+        let depth = self.child_depth(parent);
+        if depth >= self.max_depth {
+            return None;
+        }
+        let vote = Vote { node: 0, drafter: self.drafter, confidence };
+        let estimate = self.calibration.hit_probability(confidence, depth);
+        let siblings = self.tree.nodes.iter().enumerate().filter(|(_, node)| node.parent == parent);
+        let mut others = 0.0;
+        for (node, sibling) in siblings {
+            if sibling.token == token {
+                self.tree.votes.push(Vote { node, ..vote });
+                return Some(node);
+            }
+            others += sibling.hit_probability;
+        }
+        let hit_probability = estimate.min((1.0 - others).max(0.0));
+        let reach_probability = self.reach(parent) * hit_probability;
+        if !self.worth.is_worth_a_row(self.tree.nodes.len(), f64::from(reach_probability)) {
+            return None;
+        }
+        let node = self.tree.nodes.len();
+        self.tree.nodes.push(DraftNode { token, parent, depth, hit_probability, reach_probability });
+        self.tree.votes.push(Vote { node, ..vote });
+        Some(node)
+    }
+
+    /// Whether computing what follows `parent` is likely to pay.
+    pub fn is_worth_a_step(&self, parent: Option<usize>) -> bool {
+        let depth = self.child_depth(parent);
+        let hit = f64::from(self.calibration.mean_hit_probability(depth));
+        let reach = f64::from(self.reach(parent)) * hit;
+        depth < self.max_depth && self.worth.is_worth_a_step(self.tree.nodes.len(), reach, self.step_s)
+    }
+
+    /// Says that a step was computed, so that its time can be learnt.
+    pub fn count_step(&mut self) {
+        self.n_steps += 1;
+    }
+
+    /// Sorts candidates for the token after `parent`, the likeliest first, and fills in their confidence.
+    ///
+    /// At a temperature it adds the random numbers that the target's draw will use: a drafter that is nearly
+    /// right then guesses the very token.
+    pub fn rank(&self, parent: Option<usize>, candidates: &mut [Candidate]) {
+        if let Some(noise) = self.noise(parent) {
+            let temperature = self.sampler.params().temperature;
+            for candidate in candidates.iter_mut() {
+                candidate.confidence =
+                    candidate.log_prob / temperature + noise.gumbel(candidate.token) as f32;
+            }
+            candidates.sort_unstable_by(|a, b| b.confidence.total_cmp(&a.confidence));
+            let max = candidates.first().map_or(0.0, |best| best.confidence);
+            let weight = |candidate: &Candidate| (candidate.confidence - max).exp();
+            let total: f32 = candidates.iter().map(weight).sum();
+            candidates.iter_mut().for_each(|candidate| candidate.confidence = weight(candidate) / total);
+        } else {
+            candidates.sort_unstable_by(|a, b| b.log_prob.total_cmp(&a.log_prob).then(a.token.cmp(&b.token)));
+            candidates.iter_mut().for_each(|candidate| candidate.confidence = candidate.log_prob.exp());
+        }
+    }
+
+    fn noise(&self, parent: Option<usize>) -> Option<PositionNoise> {
+        self.sampler.noise_at(self.position + self.child_depth(parent))
+    }
+
+    fn child_depth(&self, parent: Option<usize>) -> usize {
+        parent.map_or(0, |parent| self.tree.nodes[parent].depth + 1)
+    }
+
+    fn reach(&self, parent: Option<usize>) -> f32 {
+        parent.map_or(1.0, |parent| self.tree.nodes[parent].reach_probability)
+    }
+}
+
+impl DraftTree {
+    pub(crate) fn clear(&mut self) {
+        self.nodes.clear();
+        self.votes.clear();
+    }
+
+    /// Keeps the nodes that `worth` finds best to verify together: the likeliest, as many as pay.
+    pub(crate) fn prune(&mut self, worth: &Worth) {
+        // A child is no likelier than its parent and comes after it, so a stable order keeps whole paths.
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by(|&a, &b| self.nodes[b].reach_probability.total_cmp(&self.nodes[a].reach_probability));
+        let n_best =
+            worth.best_count(order.iter().map(|&node| f64::from(self.nodes[node].reach_probability)));
+        if n_best == self.nodes.len() {
+            return;
+        }
+        let mut kept = vec![false; self.nodes.len()];
+        order[..n_best].iter().for_each(|&node| kept[node] = true);
+        let mut renumbered = vec![0; self.nodes.len()];
+        let mut n_kept = 0;
+        for node in 0..self.nodes.len() {
+            renumbered[node] = n_kept;
+            n_kept += usize::from(kept[node]);
+        }
+        let mut node = 0;
+        self.nodes.retain(|_| {
+            node += 1;
+            kept[node - 1]
+        });
+        for node in &mut self.nodes {
+            node.parent = node.parent.map(|parent| renumbered[parent]);
+        }
+        self.votes.retain(|vote| kept[vote.node]);
+        self.votes.iter_mut().for_each(|vote| vote.node = renumbered[vote.node]);
+    }
+}
