@@ -15,6 +15,7 @@ pub use draft_head::{DraftHead, HeadForward};
 pub use error::Error;
 pub use sampling::{
     InvalidParameter, Noise, PositionNoise, Sampler, SamplingParams, TokenDistribution, argmax, distribution,
+    top_log_probs,
 };
 pub use target_model::{Forward, LogitRows, ModelShape, TargetModel};
 pub use token_tree::TokenTree;

@@ -1,8 +1,11 @@
 //! A draft in the making: a tree of tokens, each with the chance that the target takes it.
 
-use nano_reasoning_engine::{PositionNoise, Sampler};
+use nano_reasoning_engine::{PositionNoise, Sampler, TokenTree};
 
+use crate::Result;
+use crate::actor::DrafterActor;
 use crate::control::{Calibration, Worth};
+use crate::statistics::DrafterStatistics;
 
 /// A proposed token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,13 +22,18 @@ pub struct DraftNode {
     pub reach_probability: f32,
 }
 
-/// That a drafter proposed a node, and how sure it was.
+/// That a drafter named a token, whether or not that was worth verifying.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Vote {
-    pub(crate) node: usize,
     pub(crate) drafter: usize,
+    /// The node that the token would follow.
+    pub(crate) parent: Option<usize>,
+    pub(crate) token: u32,
+    pub(crate) depth: usize,
     /// As the drafter gave it.
     pub(crate) confidence: f32,
+    /// Whether it was the drafter's first choice there.
+    pub(crate) is_first: bool,
 }
 
 /// The tokens that all drafters of a cycle proposed.
@@ -60,6 +68,7 @@ pub struct Draft<'a> {
     pub(crate) max_width: usize,
     /// Seconds that one step of this drafter takes.
     pub(crate) step_s: f64,
+    pub(crate) is_probe: bool,
     pub(crate) n_steps: usize,
 }
 
@@ -89,26 +98,25 @@ impl Draft<'_> {
         if depth >= self.max_depth {
             return None;
         }
-        let vote = Vote { node: 0, drafter: self.drafter, confidence };
-        let estimate = self.calibration.hit_probability(confidence, depth);
-        let siblings = self.tree.nodes.iter().enumerate().filter(|(_, node)| node.parent == parent);
+        let drafter = self.drafter;
+        let votes = &mut self.tree.votes;
+        let is_first = !votes.iter().any(|vote| vote.drafter == drafter && vote.parent == parent);
+        votes.push(Vote { drafter, parent, token, depth, confidence, is_first });
         let mut others = 0.0;
-        for (node, sibling) in siblings {
+        for (node, sibling) in self.tree.nodes.iter().enumerate().filter(|(_, node)| node.parent == parent) {
             if sibling.token == token {
-                self.tree.votes.push(Vote { node, ..vote });
                 return Some(node);
             }
             others += sibling.hit_probability;
         }
+        let estimate = self.calibration.hit_probability(confidence, depth);
         let hit_probability = estimate.min((1.0 - others).max(0.0));
         let reach_probability = self.reach(parent) * hit_probability;
         if !self.worth.is_worth_a_row(self.tree.nodes.len(), f64::from(reach_probability)) {
             return None;
         }
-        let node = self.tree.nodes.len();
         self.tree.nodes.push(DraftNode { token, parent, depth, hit_probability, reach_probability });
-        self.tree.votes.push(Vote { node, ..vote });
-        Some(node)
+        Some(self.tree.nodes.len() - 1)
     }
 
     /// Whether computing what follows `parent` is likely to pay.
@@ -116,7 +124,9 @@ impl Draft<'_> {
         let depth = self.child_depth(parent);
         let hit = f64::from(self.calibration.mean_hit_probability(depth));
         let reach = f64::from(self.reach(parent)) * hit;
-        depth < self.max_depth && self.worth.is_worth_a_step(self.tree.nodes.len(), reach, self.step_s)
+        depth < self.max_depth
+            && (self.is_probe && depth == 0
+                || self.worth.is_worth_a_step(self.tree.nodes.len(), reach, self.step_s))
     }
 
     /// Says that a step was computed, so that its time can be learnt.
@@ -191,7 +201,90 @@ impl DraftTree {
         for node in &mut self.nodes {
             node.parent = node.parent.map(|parent| renumbered[parent]);
         }
-        self.votes.retain(|vote| kept[vote.node]);
-        self.votes.iter_mut().for_each(|vote| vote.node = renumbered[vote.node]);
+        self.votes.retain(|vote| vote.parent.is_none_or(|parent| kept[parent]));
+        for vote in &mut self.votes {
+            vote.parent = vote.parent.map(|parent| renumbered[parent]);
+        }
+    }
+
+    /// Chances of the nodes, the greatest first.
+    pub(crate) fn reaches(&self) -> Vec<f64> {
+        let mut reaches: Vec<f64> = self.nodes.iter().map(|node| f64::from(node.reach_probability)).collect();
+        reaches.sort_by(|a, b| b.total_cmp(a));
+        reaches
+    }
+
+    /// The tokens of a pass: `root`, then the nodes.
+    pub(crate) fn token_tree(&self, root: u32) -> Result<TokenTree> {
+        let mut tree = TokenTree::default();
+        tree.push(root, None)?;
+        for node in &self.nodes {
+            tree.push(node.token, Some(node.parent.map_or(0, |parent| parent + 1)))?;
+        }
+        Ok(tree)
+    }
+
+    /// The node of `token` after `parent`.
+    pub(crate) fn child(&self, parent: Option<usize>, token: u32) -> Option<usize> {
+        self.nodes.iter().position(|node| node.parent == parent && node.token == token)
+    }
+
+    /// Tokens on the longest path.
+    pub(crate) fn longest_path_len(&self) -> usize {
+        self.nodes.iter().map(|node| node.depth + 1).max().unwrap_or(0)
+    }
+
+    /// Tells drafters what became of their proposals: `emitted[i]` is what followed row `path[i]`.
+    pub(crate) fn score(&self, path: &[usize], emitted: &[u32], actors: &mut [DrafterActor]) {
+        for vote in &self.votes {
+            let row = vote.parent.map_or(0, |parent| parent + 1);
+            if let Some(i) = path.iter().position(|&on_path| on_path == row) {
+                let calibration = actors[vote.drafter].calibration_mut();
+                calibration.add(vote.confidence, vote.depth, vote.token == emitted[i]);
+                if vote.is_first {
+                    calibration.add_depth(vote.depth, vote.token == emitted[i]);
+                }
+            }
+        }
+    }
+
+    /// Adds to `drafters` which of them proposed the verified nodes, of which `accepted` were accepted.
+    pub(crate) fn count(&self, accepted: &[usize], drafters: &mut [DrafterStatistics]) {
+        for vote in &self.votes {
+            if let Some(node) = self.child(vote.parent, vote.token) {
+                drafters[vote.drafter].n_proposed += 1;
+                drafters[vote.drafter].n_accepted += u64::from(accepted.contains(&node));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(token: u32, parent: Option<usize>, depth: usize, reach_probability: f32) -> DraftNode {
+        DraftNode { token, parent, depth, hit_probability: 0.5, reach_probability }
+    }
+
+    #[test]
+    fn pruning_keeps_the_likeliest_with_their_parents() {
+        let nodes = vec![
+            node(1, None, 0, 0.9),
+            node(2, None, 0, 0.05),
+            node(3, Some(1), 1, 0.04),
+            node(4, Some(0), 1, 0.8),
+        ];
+        let vote = |parent| Vote { drafter: 0, parent, token: 9, depth: 0, confidence: 0.5, is_first: true };
+        let mut tree = DraftTree { nodes, votes: vec![vote(None), vote(Some(3)), vote(Some(1))] };
+        let mut worth = Worth::default();
+        worth.set(1.0, 8, |n| 1.0 + 0.2 * n as f64);
+        tree.prune(&worth);
+        assert_eq!(tree.nodes, [node(1, None, 0, 0.9), node(4, Some(0), 1, 0.8)]);
+        assert_eq!(tree.votes, [vote(None), vote(Some(1))]);
+        let pass = tree.token_tree(7).unwrap();
+        assert_eq!(pass.tokens(), [7, 1, 4]);
+        assert!(pass.is_chain());
+        assert_eq!((tree.child(Some(0), 4), tree.child(None, 4)), (Some(1), None));
     }
 }

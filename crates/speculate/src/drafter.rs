@@ -17,6 +17,11 @@ pub trait Drafter: Send {
         &[]
     }
 
+    /// Whether its drafts take no time to speak of: it is then asked each cycle.
+    fn is_free(&self) -> bool {
+        false
+    }
+
     /// The target's cache has kept `tokens`, `[n]`, with taps `[n, n_taps, hidden_dim]`.
     ///
     /// # Errors

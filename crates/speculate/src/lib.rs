@@ -2,14 +2,27 @@
 //! have written alone.
 #![forbid(unsafe_code)]
 
+mod actor;
 mod control;
+mod decoder;
 mod draft;
 mod drafter;
 mod error;
+mod head_drafter;
+mod model_drafter;
+mod statistics;
+mod verification;
 
+pub use actor::DrafterActor;
+pub use control::{Calibration, VerifyCost};
+pub use decoder::{SpeculationOptions, SpeculativeDecoder};
 pub use draft::{Candidate, Draft, DraftNode};
 pub use drafter::Drafter;
 pub use error::Error;
+pub use head_drafter::HeadDrafter;
+pub use model_drafter::ModelDrafter;
+pub use statistics::{DrafterStatistics, PositionStatistics, SpeculationStatistics};
+pub use verification::{CycleTimes, Observer, Verification};
 
 /// Result of drafting and decoding.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

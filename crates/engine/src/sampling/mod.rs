@@ -30,7 +30,7 @@ mod select;
 pub use distribution::TokenDistribution;
 pub use noise::{Noise, PositionNoise};
 pub use params::{InvalidParameter, SamplingParams};
-pub use sampler::{Sampler, argmax, distribution};
+pub use sampler::{Sampler, argmax, distribution, top_log_probs};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Sampling as functions, and as an object that holds their buffers and random numbers.
 
 use super::distribution::TokenDistribution;
+use super::exp::sum_exp;
 use super::filters::Filters;
 use super::noise::{Noise, PositionNoise};
 use super::params::{InvalidParameter, SamplingParams};
@@ -22,6 +23,22 @@ pub fn distribution(logits: &[f32], history: &[u32], params: &SamplingParams) ->
 /// Id of the largest logit, the lowest if several; 0 if none is a number.
 pub fn argmax(logits: &[f32]) -> u32 {
     select::argmax(logits) as u32
+}
+
+/// The `k` largest of `logits`, `[n]`, into `out`: index and log-probability, the likeliest first.
+///
+/// # Panics
+/// If `logits` is empty.
+pub fn top_log_probs(logits: &[f32], k: usize, out: &mut Vec<(usize, f32)>) {
+    out.clear();
+    let max = select::max(logits);
+    if !max.is_finite() {
+        return out.push((select::argmax(logits), 0.0));
+    }
+    let log_sum = max + sum_exp(logits, max).ln() as f32;
+    let mut candidates = Vec::with_capacity(k);
+    select::Select::default().top_k(logits, k, &mut candidates);
+    out.extend(candidates.iter().map(|candidate| (candidate.token as usize, candidate.logit - log_sum)));
 }
 
 /// Draws token after token without allocating.

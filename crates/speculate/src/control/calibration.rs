@@ -28,10 +28,10 @@ impl Outcomes {
         Self { n_tried: PRIOR_WEIGHT, n_hits: PRIOR_WEIGHT * hit_probability }
     }
 
-    fn add(&mut self, is_hit: bool) {
-        let keep = 1.0 - 1.0 / MEMORY;
-        self.n_tried = self.n_tried * keep + 1.0;
-        self.n_hits = self.n_hits * keep + f32::from(u8::from(is_hit));
+    fn add(&mut self, weight: f32, is_hit: bool) {
+        let keep = 1.0 - weight / MEMORY;
+        self.n_tried = self.n_tried * keep + weight;
+        self.n_hits = self.n_hits * keep + if is_hit { weight } else { 0.0 };
     }
 
     fn rate(&self) -> f32 {
@@ -50,13 +50,8 @@ impl Default for Calibration {
 impl Calibration {
     /// Chance that a token proposed with `confidence` at `depth` is taken, if all before it are.
     pub fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
-        let at = bin_position(confidence);
         let bins = &self.bins[depth.min(N_DEPTHS - 1)];
-        // Between two centres, a mixture of both.
-        let low = (at.floor() as usize).min(N_BINS - 1);
-        let high = (low + 1).min(N_BINS - 1);
-        let share = at - low as f32;
-        bins[low].rate() * (1.0 - share) + bins[high].rate() * share
+        neighbours(confidence).iter().map(|&(bin, share)| bins[bin].rate() * share).sum()
     }
 
     /// Chance that the likeliest token at `depth` is taken, whatever its confidence.
@@ -66,23 +61,27 @@ impl Calibration {
 
     /// Learns what became of a proposal whose parent was taken.
     pub fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
-        let at = bin_position(confidence).round() as usize;
-        self.bins[depth.min(N_DEPTHS - 1)][at.min(N_BINS - 1)].add(is_hit);
+        for (bin, share) in neighbours(confidence) {
+            self.bins[depth.min(N_DEPTHS - 1)][bin].add(share, is_hit);
+        }
     }
 
     /// Learns whether the target took the drafter's likeliest token at `depth`.
     pub fn add_depth(&mut self, depth: usize, is_hit: bool) {
         let depth = depth.min(self.depths.len() - 1);
-        self.depths[depth].add(is_hit);
+        self.depths[depth].add(1.0, is_hit);
     }
 }
 
-/// Position of a confidence among the centres of the bins, `0..=N_BINS - 1`.
-fn bin_position(confidence: f32) -> f32 {
+/// The bins whose centres a confidence lies between, and its share of each.
+fn neighbours(confidence: f32) -> [(usize, f32); 2] {
     let clamped = if confidence > 0.0 { confidence.min(1.0) } else { 0.0 };
     // The arcsine spreads the ends: 0.9 … 1.0 gets as much room as 0.35 … 0.65.
     let spread = (2.0 * clamped - 1.0).asin() / std::f32::consts::PI + 0.5;
-    spread * (N_BINS - 1) as f32
+    let at = spread * (N_BINS - 1) as f32;
+    let low = (at as usize).min(N_BINS - 2);
+    let share = at - low as f32;
+    [(low, 1.0 - share), (low + 1, share)]
 }
 
 fn bin_centre(bin: usize) -> f32 {
@@ -110,7 +109,7 @@ mod tests {
         for i in 0..300 {
             calibration.add(0.9, 0, i % 10 < 3);
         }
-        assert!((calibration.hit_probability(0.9, 0) - 0.3).abs() < 0.12);
+        assert!((calibration.hit_probability(0.9, 0) - 0.3).abs() < 0.1);
         assert!((calibration.hit_probability(0.3, 0) - 0.3).abs() < 0.05, "other confidences stay");
         assert!(calibration.hit_probability(0.9, 1) > 0.8, "other depths stay");
     }

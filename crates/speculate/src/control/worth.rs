@@ -5,7 +5,7 @@
 /// With `rate` tokens a second to be had, a second costs `rate` tokens: spending time pays where it brings
 /// more than that. That is how the ratio tokens / time is maximised over a session (Dinkelbach 1967).
 #[derive(Debug, Clone, Default)]
-pub struct Worth {
+pub(crate) struct Worth {
     /// Tokens a second.
     rate: f64,
     /// Time of a pass with the root and so many drafted rows, `[max_rows + 1]`.
@@ -52,7 +52,7 @@ impl Worth {
 
     /// Expected tokens beyond what the time costs, for rows with these chances and `draft_s` of drafting.
     pub(crate) fn value(&self, reach: impl Iterator<Item = f64>, draft_s: f64) -> f64 {
-        let (mut best, mut tokens) = (0.0, 0.0);
+        let (mut best, mut tokens): (f64, f64) = (0.0, 0.0);
         for (i, reach) in reach.take(self.marginal_s.len()).enumerate() {
             tokens += reach;
             best = f64::max(best, tokens - self.rate * (self.verify_s[i + 1] - self.verify_s[0]));

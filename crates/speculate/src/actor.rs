@@ -1,0 +1,192 @@
+//! A drafter on duty: what it costs, what it is worth, and when to ask it again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use nano_reasoning_engine::Sampler;
+
+use crate::control::{Calibration, Worth};
+use crate::draft::DraftTree;
+use crate::{Draft, Drafter, Result};
+
+/// Cycles that a drafter rests when it does not pay; each time it still does not, twice as many.
+const FIRST_REST: u32 = 4;
+/// Draft tokens of a pass at most: a row costs ever more of what it can bring.
+const MAX_ROWS: usize = 31;
+/// The longest rest.
+const MAX_REST: u32 = 512;
+
+/// A drafter with all that was learnt of it.
+pub struct DrafterActor {
+    drafter: Box<dyn Drafter>,
+    calibration: Calibration,
+    /// Seconds a step takes.
+    step_s: Mean,
+    /// Cycles before it is tried again, and the next rest.
+    rest: u32,
+    next_rest: u32,
+    is_dropped: bool,
+}
+
+/// Where a draft begins and how far it may go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) max_depth: usize,
+    pub(crate) max_width: usize,
+    /// One step is computed whatever it is worth.
+    pub(crate) is_probe: bool,
+    /// All is computed whatever it is worth.
+    pub(crate) is_fixed: bool,
+}
+
+impl Limits {
+    /// Draft tokens of a pass at most.
+    pub(crate) fn max_rows(&self) -> usize {
+        (self.max_depth * self.max_width).min(MAX_ROWS)
+    }
+}
+
+/// A mean that forgets, and that one outlier moves little.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mean(Option<f64>);
+
+impl Mean {
+    fn add(&mut self, value: f64) {
+        self.0 = Some(self.0.map_or(value, |mean| mean + 0.1 * (value.min(3.0 * mean) - mean)));
+    }
+}
+
+impl DrafterActor {
+    pub(crate) fn new(drafter: Box<dyn Drafter>) -> Self {
+        Self {
+            drafter,
+            calibration: Calibration::default(),
+            step_s: Mean::default(),
+            rest: 0,
+            next_rest: FIRST_REST,
+            is_dropped: false,
+        }
+    }
+
+    /// The drafter's name.
+    pub fn name(&self) -> &str {
+        self.drafter.name()
+    }
+
+    /// Layers of the target that it reads.
+    pub fn taps(&self) -> &[usize] {
+        self.drafter.taps()
+    }
+
+    /// Whether it failed and is asked no more.
+    pub fn is_dropped(&self) -> bool {
+        self.is_dropped
+    }
+
+    /// What its confidence is worth.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    pub(crate) fn calibration_mut(&mut self) -> &mut Calibration {
+        &mut self.calibration
+    }
+
+    /// Whether its drafts take no time to speak of.
+    pub fn is_free(&self) -> bool {
+        self.drafter.is_free()
+    }
+
+    /// Seconds that one of its steps takes; `None` before the first.
+    pub fn step_s(&self) -> Option<f64> {
+        self.step_s.0
+    }
+
+    /// Tokens that a draft of it is expected to bring beyond what its time costs.
+    pub(crate) fn expected_value(&self, worth: &Worth, max_depth: usize) -> f64 {
+        let step_s = self.step_s.0.unwrap_or(0.0);
+        let mut reaches = Vec::with_capacity(max_depth);
+        let (mut reach, mut best) = (1.0, f64::NEG_INFINITY);
+        for depth in 0..max_depth {
+            reach *= f64::from(self.calibration.mean_hit_probability(depth));
+            reaches.push(reach);
+            best = best.max(worth.value(reaches.iter().copied(), reaches.len() as f64 * step_s));
+        }
+        best
+    }
+
+    /// Whether its turn has come though it is not expected to pay: ever more rarely, to see if that has changed.
+    pub(crate) fn is_due(&mut self) -> bool {
+        self.rest = self.rest.saturating_sub(1);
+        if self.rest > 0 {
+            return false;
+        }
+        self.rest = self.next_rest;
+        self.next_rest = (2 * self.next_rest).min(MAX_REST);
+        true
+    }
+
+    /// It paid: rests start small again.
+    pub(crate) fn refresh(&mut self) {
+        (self.rest, self.next_rest) = (0, FIRST_REST);
+    }
+
+    pub(crate) fn commit(&mut self, tokens: &[u32], taps: &[f32]) {
+        guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.commit(tokens, taps));
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.truncate(len));
+    }
+
+    /// Lets it add to `tree`, as drafter number `index`, and learns what that takes. Returns the seconds.
+    pub(crate) fn draft(
+        &mut self,
+        index: usize,
+        context: &[u32],
+        tree: &mut DraftTree,
+        worth: &Worth,
+        sampler: &Sampler,
+        limits: Limits,
+    ) -> f64 {
+        let started = Instant::now();
+        let mut draft = Draft {
+            tree,
+            worth,
+            calibration: &self.calibration,
+            sampler,
+            drafter: index,
+            position: context.len(),
+            max_depth: limits.max_depth,
+            max_width: limits.max_width,
+            step_s: self.step_s.0.unwrap_or(0.0),
+            is_probe: limits.is_probe,
+            n_steps: 0,
+        };
+        guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.draft(context, &mut draft));
+        let n_steps = draft.n_steps;
+        let seconds = started.elapsed().as_secs_f64();
+        if n_steps > 0 {
+            self.step_s.add(seconds / n_steps as f64);
+        }
+        seconds
+    }
+}
+
+/// Runs `work`; one that fails or panics was the drafter's last.
+fn guard(
+    drafter: &mut Box<dyn Drafter>,
+    is_dropped: &mut bool,
+    work: impl FnOnce(&mut dyn Drafter) -> Result<()>,
+) {
+    if *is_dropped {
+        return;
+    }
+    let reason = match catch_unwind(AssertUnwindSafe(|| work(drafter.as_mut()))) {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it panicked".to_owned(),
+    };
+    *is_dropped = true;
+    tracing::warn!(drafter = drafter.name(), reason, "drafter dropped; generation goes on without it");
+}

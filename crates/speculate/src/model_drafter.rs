@@ -1,0 +1,118 @@
+//! Drafting with a smaller model of the same vocabulary (arXiv 2211.17192), one pass a token.
+
+use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree, top_log_probs};
+
+use crate::{Candidate, Draft, Drafter, Result};
+
+/// Candidates looked at for each token.
+const N_CANDIDATES: usize = 16;
+
+/// A drafter around a small model.
+///
+/// It reads its output matrix for a *draft vocabulary* only: a core list of tokens, and those of the context.
+pub struct ModelDrafter {
+    name: String,
+    model: Box<dyn TargetModel>,
+    /// Tokens in its cache.
+    cached: Vec<u32>,
+    /// The token of each logit.
+    vocab: Vec<u32>,
+    is_in_vocab: Vec<bool>,
+    /// Whether `vocab` grew since the model was told.
+    has_grown: bool,
+    ranked: Vec<(usize, f32)>,
+    candidates: Vec<Candidate>,
+}
+
+impl ModelDrafter {
+    /// A drafter called `name`, whose model shares the target's vocabulary. `core_vocab` are the tokens that it can always
+    /// propose.
+    pub fn new(
+        name: impl Into<String>,
+        model: Box<dyn TargetModel>,
+        core_vocab: impl IntoIterator<Item = u32>,
+    ) -> Self {
+        let mut drafter = Self {
+            name: name.into(),
+            is_in_vocab: vec![false; model.shape().vocab_size],
+            model,
+            cached: Vec::new(),
+            vocab: Vec::new(),
+            has_grown: false,
+            ranked: Vec::new(),
+            candidates: Vec::new(),
+        };
+        drafter.add_to_vocab(core_vocab);
+        drafter
+    }
+
+    fn add_to_vocab(&mut self, tokens: impl IntoIterator<Item = u32>) {
+        for token in tokens {
+            if let Some(is_in @ false) = self.is_in_vocab.get_mut(token as usize) {
+                *is_in = true;
+                self.vocab.push(token);
+                self.has_grown = true;
+            }
+        }
+    }
+
+    /// Passes `tokens` and ranks what may follow the last.
+    fn forward(&mut self, tokens: &[u32]) -> Result<()> {
+        let forward = self.model.forward(&TokenTree::chain(tokens), LogitRows::Last)?;
+        top_log_probs(forward.logits, N_CANDIDATES, &mut self.ranked);
+        self.cached.extend_from_slice(tokens);
+        Ok(())
+    }
+}
+
+impl Drafter for ModelDrafter {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn commit(&mut self, tokens: &[u32], _taps: &[f32]) -> Result<()> {
+        self.add_to_vocab(tokens.iter().copied());
+        Ok(())
+    }
+
+    fn truncate(&mut self, _len: usize) -> Result<()> {
+        Ok(()) // The next draft compares its context with the cache.
+    }
+
+    fn draft(&mut self, context: &[u32], draft: &mut Draft<'_>) -> Result<()> {
+        if !draft.is_worth_a_step(None) || context.len() + draft.max_depth() > self.model.shape().context_len
+        {
+            return Ok(());
+        }
+        if self.has_grown {
+            self.model.select_outputs(Some(&self.vocab))?;
+            self.has_grown = false;
+        }
+        let shared = self.cached.iter().zip(context).take_while(|(a, b)| a == b).count();
+        let shared = shared.min(context.len() - 1);
+        self.model.truncate(shared)?;
+        self.cached.truncate(shared);
+        let mut tokens = context[shared..].to_vec();
+        let mut parent = None;
+        loop {
+            self.forward(&tokens)?;
+            draft.count_step();
+            self.candidates.clear();
+            self.candidates.extend(self.ranked.iter().map(|&(index, log_prob)| Candidate {
+                token: self.vocab[index],
+                log_prob,
+                confidence: 0.0,
+            }));
+            draft.rank(parent, &mut self.candidates);
+            let mut first = None;
+            for (i, candidate) in self.candidates.iter().take(draft.max_width()).enumerate() {
+                let node = draft.propose(parent, candidate.token, candidate.confidence);
+                first = if i == 0 { node } else { first };
+            }
+            let Some(node) = first.filter(|&node| draft.is_worth_a_step(Some(node))) else { return Ok(()) };
+            parent = Some(node);
+            tokens.clear();
+            tokens.push(draft.nodes()[node].token);
+        }
+    }
+}
