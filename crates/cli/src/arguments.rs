@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use nano_reasoning::config::Overrides;
 use nano_reasoning::tier::Tier;
-use nano_reasoning::{GenerationConfig, Sampling};
+use nano_reasoning::{DrafterChoice, GenerationConfig, Sampling, Speculation};
 use nano_reasoning_kernels::Kernels;
 
 use crate::failure::Usage;
@@ -92,6 +92,36 @@ pub(crate) struct GlobalArgs {
 /// Values of the configuration file that are seldom given as flags.
 #[derive(Args)]
 struct LearningArgs {
+    /// Who drafts: nobody, what was written before, a small model, or whatever pays [default: auto]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        value_parser = drafters(),
+        help_heading = "Speculation and learning"
+    )]
+    drafter: Option<DrafterChoice>,
+    /// Alternatives a draft may hold for one token; 1 for none [default: 2]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WIDTH",
+        value_parser = count,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "4",
+        hide_short_help = true,
+        help_heading = "Speculation and learning"
+    )]
+    tree: Option<usize>,
+    /// Draft as far as --draft-count allows, whatever it costs: to measure drafters
+    #[arg(
+        long = "fixed-draft",
+        global = true,
+        hide_short_help = true,
+        help_heading = "Speculation and learning"
+    )]
+    is_draft_fixed: bool,
     /// Draft model, named as --model is
     #[arg(
         long,
@@ -232,8 +262,8 @@ pub(crate) struct BenchmarkArgs {
     /// How often everything is measured [default: 10, or 1 with --prompts]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) iterations: Option<usize>,
-    /// Also measure with speculation
-    #[arg(long = "compare")]
+    /// Answer prompts with and without speculation, in turns
+    #[arg(long = "compare", conflicts_with = "is_verify_cost")]
     pub(crate) compares: bool,
     /// Write JSON to a file; without one to standard output, instead of the table
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
@@ -247,6 +277,9 @@ pub(crate) struct BenchmarkArgs {
     /// Longest answer, in tokens [default: 64, or 256 with --prompts]
     #[arg(short, long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<usize>,
+    /// Temperature of the answers to prompts, with a fixed seed [default: 0]
+    #[arg(short, long, value_name = "T", allow_negative_numbers = true)]
+    pub(crate) temperature: Option<f64>,
 }
 
 #[derive(Args)]
@@ -342,6 +375,11 @@ impl GlobalArgs {
         Ok(GenerationConfig {
             overrides,
             sampling,
+            speculation: Speculation {
+                drafter: learning.drafter.unwrap_or_default(),
+                max_width: learning.tree,
+                is_fixed: learning.is_draft_fixed,
+            },
             context_len: self.context,
             n_threads: self.threads,
             isa: self.isa.clone(),
@@ -352,10 +390,15 @@ impl GlobalArgs {
 }
 
 impl AnswerArgs {
-    /// No variety and nothing else: for measuring.
-    pub(crate) fn greedy() -> Self {
-        Self { temperature: Some(0.0), ..Self::default() }
+    /// The same answers each time: for measuring.
+    pub(crate) fn measured(temperature: Option<f64>) -> Self {
+        Self { temperature: Some(temperature.unwrap_or(0.0)), seed: Some(1), ..Self::default() }
     }
+}
+
+fn drafters() -> impl TypedValueParser<Value = DrafterChoice> {
+    PossibleValuesParser::new(DrafterChoice::ALL.map(DrafterChoice::name))
+        .try_map(|name| name.parse::<DrafterChoice>())
 }
 
 fn tiers() -> impl TypedValueParser<Value = Tier> {

@@ -17,6 +17,7 @@ mod prompt_text;
 mod pull;
 mod session;
 mod statistics;
+mod trace;
 
 use std::process::ExitCode;
 

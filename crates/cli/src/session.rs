@@ -9,6 +9,7 @@ use crate::failure::Stopped;
 use crate::interrupt::{Cancellation, Signal};
 use crate::output::{self, note};
 use crate::progress::{Download, Spinner};
+use crate::trace::Trace;
 
 /// A loaded model, and how long loading took.
 pub(crate) struct Session {
@@ -55,6 +56,11 @@ impl Session {
         }
         for warning in &orchestrator.machine().expect("it is initialized").choice.warnings {
             tracing::warn!("{warning}");
+        }
+        let is_traced = orchestrator.machine().is_some_and(|machine| machine.environment.is_debug.value);
+        if let Some(engine) = orchestrator.engine().filter(|_| is_traced) {
+            let drafters = engine.decoder().actors().iter().map(|actor| actor.name().to_owned()).collect();
+            engine.add_observer(Box::new(Trace { drafters }));
         }
         Ok(Self { orchestrator, load_time: started.elapsed() })
     }

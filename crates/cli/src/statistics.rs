@@ -1,6 +1,6 @@
 //! What an answer or a session took, for people to read.
 
-use nano_reasoning::{FinishReason, SessionStatistics};
+use nano_reasoning::{FinishReason, SessionStatistics, SpeculationStatistics};
 
 use crate::session::Shown;
 
@@ -14,6 +14,7 @@ pub(crate) fn of_answer(shown: &Shown) -> String {
     }
     text += &line("\nanswer", answer.tokens.len(), answer.decode_s, answer.tokens_per_second());
     text += &format!(", {}", reason(answer.finish_reason));
+    text += &speculation(&answer.speculation);
     if let Some(first_token) = shown.first_token {
         text += &format!("\nfirst token after {:.2} s", first_token.as_secs_f64());
     }
@@ -27,9 +28,48 @@ pub(crate) fn of_session(session: &SessionStatistics) -> String {
     text += &line("prompts", n_new, session.prefill_s, session.prefill_tokens_per_second());
     text += &format!(", {} more were cached", session.n_cached_tokens);
     text += &line("\nanswers", session.n_tokens, session.decode_s, session.tokens_per_second);
-    if let Some(rate) = session.average_acceptance_rate {
-        text += &format!("\naccepted drafts: {:.0} %", rate * 100.0);
+    text += &speculation(&session.speculation);
+    text
+}
+
+/// Lines on what speculation did; nothing if it did nothing.
+fn speculation(statistics: &SpeculationStatistics) -> String {
+    let (Some(rate), Some(tau)) = (statistics.acceptance_rate(), statistics.mean_accepted_length()) else {
+        return String::new();
+    };
+    let speedup = statistics.speedup().unwrap_or(1.0);
+    let n_drafts = statistics.positions.first().map_or(0, |first| first.n_drafted);
+    let draft_len = statistics.n_drafted as f64 / (n_drafts as f64).max(1.0);
+    let mut text = format!(
+        "\ndrafts  {:.0} % of {} tokens accepted, {tau:.2} tokens a pass (τ), {speedup:.2} × the plain speed\n\
+         \x20       {n_drafts} of {} passes had a draft, {draft_len:.1} tokens long on average; accepted by position:",
+        100.0 * rate,
+        statistics.n_drafted,
+        statistics.n_verifies,
+    );
+    for position in statistics.positions.iter().take(8) {
+        text += &format!(" {:.0}", 100.0 * position.n_accepted as f64 / (position.n_drafted as f64).max(1.0));
     }
+    text += " %";
+    for drafter in statistics.drafters.iter().filter(|drafter| drafter.n_drafts > 0) {
+        text += &format!(
+            "\n        {}: asked {} times, {} of {} proposed tokens accepted, {:.2} ms a draft",
+            drafter.name,
+            drafter.n_drafts,
+            drafter.n_accepted,
+            drafter.n_proposed,
+            1e3 * drafter.draft_s / drafter.n_drafts as f64,
+        );
+    }
+    let total_s = statistics.total_s();
+    let share = |seconds: f64| 100.0 * seconds / total_s;
+    text += &format!(
+        "\n        time: draft {:.1} %, verify {:.1} %, sample {:.1} %, other {:.1} %",
+        share(statistics.draft_s),
+        share(statistics.verify_s),
+        share(statistics.sample_s),
+        share(statistics.other_s),
+    );
     text
 }
 

@@ -27,6 +27,8 @@ pub struct CpuSequence {
     positions: Vec<usize>,
     /// Ancestors of a tree's nodes.
     ancestors: Vec<u64>,
+    /// Tokens whose logits are wanted; `None` for all.
+    selected: Option<Vec<u32>>,
     logits: Vec<f32>,
     tap_rows: Vec<f32>,
     hidden: Vec<f32>,
@@ -61,6 +63,7 @@ impl CpuSequence {
             last: LastPass::default(),
             positions: Vec::with_capacity(CHUNK_TOKENS),
             ancestors: Vec::with_capacity(MAX_TREE_NODES),
+            selected: None,
             logits: Vec::new(),
             tap_rows: Vec::new(),
             hidden: Vec::new(),
@@ -140,6 +143,16 @@ impl TargetModel for CpuSequence {
         self.taps = layers.to_vec();
     }
 
+    fn select_outputs(&mut self, tokens: Option<&[u32]>) -> engine::Result<()> {
+        let vocab_size = self.model.config.vocab_size;
+        let unknown = |&&token: &&u32| token as usize >= vocab_size;
+        if let Some(&token) = tokens.into_iter().flatten().find(unknown) {
+            return Err(engine::Error::UnknownToken { token, vocab_size });
+        }
+        self.selected = tokens.map(<[u32]>::to_vec);
+        Ok(())
+    }
+
     fn len(&self) -> usize {
         self.len
     }
@@ -191,8 +204,19 @@ impl TargetModel for CpuSequence {
             }
         }
         self.len += n_nodes;
+        let n_logits = match &self.selected {
+            None => n_rows * vocab_size,
+            Some(tokens) => {
+                for row in 0..n_rows {
+                    let chosen: Vec<f32> =
+                        tokens.iter().map(|&token| self.logits[row * vocab_size + token as usize]).collect();
+                    self.logits[row * tokens.len()..][..tokens.len()].copy_from_slice(&chosen);
+                }
+                n_rows * tokens.len()
+            }
+        };
         Ok(Forward {
-            logits: &self.logits[..n_rows * vocab_size],
+            logits: &self.logits[..n_logits],
             taps: &self.tap_rows[..n_nodes * tap_len],
             hidden: &self.hidden[..n_rows * hidden_dim],
         })

@@ -292,6 +292,17 @@ pub enum Error {
     /// The engine refused a pass.
     #[error(transparent)]
     Engine(#[from] nano_reasoning_engine::Error),
+    /// Speculation cannot be set up, or failed.
+    #[error(transparent)]
+    Speculation(#[from] nano_reasoning_speculate::Error),
+    /// A draft model is asked for and none is known.
+    #[error(
+        "no draft model is known for '{target}'; name one of the same vocabulary with --drafter-model, or use --drafter ngram"
+    )]
+    NoDraftModel {
+        /// The target.
+        target: String,
+    },
     /// A GGUF file is broken.
     #[error(transparent)]
     Gguf(#[from] nano_reasoning_gguf::Error),

@@ -22,10 +22,11 @@ pub mod store;
 pub mod tier;
 
 pub use error::{Attempt, Error};
+pub use nano_reasoning_speculate::{Observer, SpeculationOptions, SpeculationStatistics, Verification};
 pub use nano_reasoning_text::Message;
 pub use orchestrator::{
-    Answer, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning, Orchestrator,
-    Sampling, SessionStatistics,
+    Answer, DrafterChoice, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning,
+    Orchestrator, Sampling, SessionStatistics, Speculation,
 };
 
 /// Result of a call of this crate.

@@ -13,15 +13,22 @@ use crate::{Draft, Drafter, Result};
 const FIRST_REST: u32 = 4;
 /// Draft tokens of a pass at most: a row costs ever more of what it can bring.
 const MAX_ROWS: usize = 31;
+/// Tokens that a step may read beside its own without being much longer.
+const FEW_TOKENS: usize = 16;
+/// Cycles over which the reading of a prompt is thought to pay.
+const READ_FOR_CYCLES: f64 = 40.0;
 /// The longest rest.
 const MAX_REST: u32 = 512;
 
 /// A drafter with all that was learnt of it.
 pub struct DrafterActor {
     drafter: Box<dyn Drafter>,
+    /// Tokens it was told of.
+    n_committed: usize,
     calibration: Calibration,
-    /// Seconds a step takes.
+    /// Seconds that a step takes, and that each token takes which it has to read first.
     step_s: Mean,
+    read_s: Mean,
     /// Cycles before it is tried again, and the next rest.
     rest: u32,
     next_rest: u32,
@@ -60,8 +67,10 @@ impl DrafterActor {
     pub(crate) fn new(drafter: Box<dyn Drafter>) -> Self {
         Self {
             drafter,
+            n_committed: 0,
             calibration: Calibration::default(),
             step_s: Mean::default(),
+            read_s: Mean::default(),
             rest: 0,
             next_rest: FIRST_REST,
             is_dropped: false,
@@ -103,14 +112,18 @@ impl DrafterActor {
     }
 
     /// Tokens that a draft of it is expected to bring beyond what its time costs.
-    pub(crate) fn expected_value(&self, worth: &Worth, max_depth: usize) -> f64 {
+    pub(crate) fn expected_value(&self, worth: &Worth, context_len: usize, max_depth: usize) -> f64 {
         let step_s = self.step_s.0.unwrap_or(0.0);
+        // What it has to read serves all drafts from then on.
+        let n_pending = self.drafter.n_pending(context_len).saturating_sub(FEW_TOKENS);
+        let read_s = n_pending as f64 * self.read_s.0.unwrap_or(0.0) / READ_FOR_CYCLES;
         let mut reaches = Vec::with_capacity(max_depth);
         let (mut reach, mut best) = (1.0, f64::NEG_INFINITY);
         for depth in 0..max_depth {
             reach *= f64::from(self.calibration.mean_hit_probability(depth));
             reaches.push(reach);
-            best = best.max(worth.value(reaches.iter().copied(), reaches.len() as f64 * step_s));
+            let draft_s = read_s + reaches.len() as f64 * step_s;
+            best = best.max(worth.value(reaches.iter().copied(), draft_s));
         }
         best
     }
@@ -131,12 +144,24 @@ impl DrafterActor {
         (self.rest, self.next_rest) = (0, FIRST_REST);
     }
 
-    pub(crate) fn commit(&mut self, tokens: &[u32], taps: &[f32]) {
-        guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.commit(tokens, taps));
+    /// Whether it can draft after `len` tokens: it has been told of them all, and has not failed.
+    pub(crate) fn is_ready(&self, len: usize) -> bool {
+        !self.is_dropped && self.n_committed == len
+    }
+
+    /// Tells it that `tokens` follow the first `len`. Where it missed some of those, it waits for a rollback before them.
+    pub(crate) fn commit(&mut self, len: usize, tokens: &[u32], taps: &[f32]) {
+        if self.is_ready(len) {
+            self.n_committed += tokens.len();
+            guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.commit(tokens, taps));
+        }
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
-        guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.truncate(len));
+        if len < self.n_committed {
+            self.n_committed = len;
+            guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.truncate(len));
+        }
     }
 
     /// Lets it add to `tree`, as drafter number `index`, and learns what that takes. Returns the seconds.
@@ -161,15 +186,18 @@ impl DrafterActor {
             max_width: limits.max_width,
             step_s: self.step_s.0.unwrap_or(0.0),
             is_probe: limits.is_probe,
-            n_steps: 0,
+            step_started: started,
+            steps: Vec::new(),
         };
         guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.draft(context, &mut draft));
-        let n_steps = draft.n_steps;
-        let seconds = started.elapsed().as_secs_f64();
-        if n_steps > 0 {
-            self.step_s.add(seconds / n_steps as f64);
+        for (n_read, seconds) in draft.steps {
+            if n_read <= FEW_TOKENS {
+                self.step_s.add(seconds);
+            } else {
+                self.read_s.add(seconds / n_read as f64);
+            }
         }
-        seconds
+        started.elapsed().as_secs_f64()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use nano_reasoning_engine::{Forward, LogitRows, Sampler, TargetModel, TokenTree};
 
 use crate::actor::{DrafterActor, Limits};
-use crate::control::{Asked, Controller};
+use crate::control::{Controller, VerifyCost};
 use crate::draft::DraftTree;
 use crate::statistics::{DrafterStatistics, SpeculationStatistics};
 use crate::verification::{CycleTimes, Observer, Verification};
@@ -14,7 +14,8 @@ use crate::{Drafter, Error, Result};
 /// What a user allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpeculationOptions {
-    /// Draft tokens on one path at most; 0 for no speculation.
+    /// Draft tokens on one path at most; 0 for no speculation: drafters hear nothing then, and are asked again once
+    /// the sequence is cut back to what they know.
     pub draft_count: usize,
     /// Alternatives that may follow one token; 1 for chains.
     pub max_width: usize,
@@ -46,7 +47,6 @@ pub struct SpeculativeDecoder {
     controller: Controller,
     statistics: SpeculationStatistics,
     draft: DraftTree,
-    asked: Vec<Asked>,
     /// Rows that stay.
     path: Vec<usize>,
     /// Draft nodes that were drawn.
@@ -97,7 +97,6 @@ impl SpeculativeDecoder {
             controller: Controller::default(),
             statistics,
             draft: DraftTree::default(),
-            asked: Vec::new(),
             path: Vec::new(),
             accepted: Vec::new(),
             path_taps: Vec::new(),
@@ -119,6 +118,11 @@ impl SpeculativeDecoder {
         self.options = options;
     }
 
+    /// What passes cost, as learnt so far.
+    pub fn verify_cost(&self) -> &VerifyCost {
+        &self.controller.cost
+    }
+
     /// Sums over all cycles so far.
     pub fn statistics(&self) -> &SpeculationStatistics {
         &self.statistics
@@ -134,9 +138,10 @@ impl SpeculativeDecoder {
         chunk: &[u32],
         rows: LogitRows,
     ) -> Result<Forward<'a>> {
+        let len = target.len();
         let forward = target.forward(&TokenTree::chain(chunk), rows)?;
-        for actor in &mut self.actors {
-            actor.commit(chunk, forward.taps);
+        if self.options.draft_count > 0 {
+            self.actors.iter_mut().for_each(|actor| actor.commit(len, chunk, forward.taps));
         }
         Ok(forward)
     }
@@ -182,8 +187,8 @@ impl SpeculativeDecoder {
             is_probe: false,
             is_fixed: self.options.is_fixed,
         };
-        let Self { actors, controller, draft, asked, .. } = self;
-        controller.draft(actors, history, sampler, limits, draft, asked);
+        let Self { actors, controller, draft, .. } = self;
+        controller.draft(actors, history, sampler, limits, draft);
         let drafted = Instant::now();
 
         // Verify.
@@ -216,7 +221,9 @@ impl SpeculativeDecoder {
         // Learn.
         let taps = path_taps(forward.taps, tree.len(), &self.path, &mut self.path_taps);
         let kept: &[u32] = &history[context_len..context_len + self.path.len()];
-        self.actors.iter_mut().for_each(|actor| actor.commit(kept, taps));
+        if self.options.draft_count > 0 {
+            self.actors.iter_mut().for_each(|actor| actor.commit(context_len, kept, taps));
+        }
         self.draft.score(&self.path, &history[start..], &mut self.actors);
         let times = CycleTimes {
             draft_s: (drafted - started).as_secs_f64(),
@@ -237,6 +244,7 @@ impl SpeculativeDecoder {
             taps: forward.taps,
             hidden: forward.hidden,
             times,
+            choice: self.controller.choice(),
         };
         self.observers.iter_mut().for_each(|observer| observer.observe(&verification));
         target.keep(&self.path)?;
@@ -262,7 +270,7 @@ impl SpeculativeDecoder {
         statistics.other_s += total_s - times.draft_s - times.verify_s - times.sample_s;
         let plain_s = self.controller.cost.seconds(1, context_len).unwrap_or(times.verify_s);
         statistics.plain_s += num_emitted as f64 * plain_s + times.sample_s;
-        for asked in &self.asked {
+        for asked in &self.controller.choice().asked {
             let drafter = &mut statistics.drafters[asked.drafter];
             drafter.n_drafts += 1;
             drafter.draft_s += asked.seconds;

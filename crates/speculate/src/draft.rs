@@ -1,5 +1,7 @@
 //! A draft in the making: a tree of tokens, each with the chance that the target takes it.
 
+use std::time::Instant;
+
 use nano_reasoning_engine::{PositionNoise, Sampler, TokenTree};
 
 use crate::Result;
@@ -69,7 +71,9 @@ pub struct Draft<'a> {
     /// Seconds that one step of this drafter takes.
     pub(crate) step_s: f64,
     pub(crate) is_probe: bool,
-    pub(crate) n_steps: usize,
+    pub(crate) step_started: Instant,
+    /// Tokens read and seconds of each step.
+    pub(crate) steps: Vec<(usize, f64)>,
 }
 
 impl Draft<'_> {
@@ -129,9 +133,11 @@ impl Draft<'_> {
                 || self.worth.is_worth_a_step(self.tree.nodes.len(), reach, self.step_s))
     }
 
-    /// Says that a step was computed, so that its time can be learnt.
-    pub fn count_step(&mut self) {
-        self.n_steps += 1;
+    /// Says that a step was computed since the last one, so that its time can be learnt; `n_read` tokens were read for it.
+    pub fn count_step(&mut self, n_read: usize) {
+        let now = Instant::now();
+        self.steps.push((n_read, (now - self.step_started).as_secs_f64()));
+        self.step_started = now;
     }
 
     /// Sorts candidates for the token after `parent`, the likeliest first, and fills in their confidence.

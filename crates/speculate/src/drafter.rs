@@ -22,6 +22,11 @@ pub trait Drafter: Send {
         false
     }
 
+    /// Committed tokens that it has to read before it can draft after `context_len` of them.
+    fn n_pending(&self, _context_len: usize) -> usize {
+        0
+    }
+
     /// The target's cache has kept `tokens`, `[n]`, with taps `[n, n_taps, hidden_dim]`.
     ///
     /// # Errors
@@ -36,8 +41,8 @@ pub trait Drafter: Send {
 
     /// Proposes what follows `context`: all committed tokens and one more, whose pass is to come.
     ///
-    /// A drafter that works token by token asks [`Draft::is_worth_a_step`] before each step; one that has a block at
-    /// hand offers it to [`Draft::propose`] until that refuses.
+    /// A drafter that works token by token asks [`Draft::is_worth_a_step`] before each step, and tells
+    /// [`Draft::count_step`] after it; one that has a block at hand offers it to [`Draft::propose`] until that refuses.
     ///
     /// # Errors
     /// Whatever keeps it from drafting on.

@@ -76,6 +76,10 @@ impl Drafter for HeadDrafter {
         self.head.taps()
     }
 
+    fn n_pending(&self, context_len: usize) -> usize {
+        context_len.saturating_sub(self.head.len())
+    }
+
     fn commit(&mut self, tokens: &[u32], taps: &[f32]) -> Result<()> {
         self.tokens.extend_from_slice(tokens);
         self.pending_taps.extend_from_slice(taps);
@@ -101,8 +105,9 @@ impl Drafter for HeadDrafter {
         if !draft.is_worth_a_step(None) {
             return Ok(());
         }
-        self.catch_up(&context[self.head.len() + 1..], true)?;
-        draft.count_step();
+        let next_tokens = &context[self.head.len() + 1..];
+        self.catch_up(next_tokens, true)?;
+        draft.count_step(next_tokens.len());
         self.head_nodes.clear();
         let (mut frontier, mut next) = (Vec::new(), Vec::new());
         self.propose(None, draft, &mut frontier);
@@ -130,7 +135,7 @@ impl Drafter for HeadDrafter {
                 };
                 forward.logits.chunks_exact(n_vocab).map(rank).collect()
             };
-            draft.count_step();
+            draft.count_step(tokens.len());
             for (&node, ranked) in frontier.iter().zip(rows) {
                 self.head_nodes.push((node, self.head_nodes.len()));
                 self.ranked = ranked;

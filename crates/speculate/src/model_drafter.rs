@@ -70,6 +70,10 @@ impl Drafter for ModelDrafter {
         &self.name
     }
 
+    fn n_pending(&self, context_len: usize) -> usize {
+        context_len.saturating_sub(self.cached.len())
+    }
+
     fn commit(&mut self, tokens: &[u32], _taps: &[f32]) -> Result<()> {
         self.add_to_vocab(tokens.iter().copied());
         Ok(())
@@ -96,7 +100,7 @@ impl Drafter for ModelDrafter {
         let mut parent = None;
         loop {
             self.forward(&tokens)?;
-            draft.count_step();
+            draft.count_step(tokens.len());
             self.candidates.clear();
             self.candidates.extend(self.ranked.iter().map(|&(index, log_prob)| Candidate {
                 token: self.vocab[index],

@@ -3,6 +3,7 @@
 use nano_reasoning_engine::TokenTree;
 
 use crate::DraftNode;
+use crate::control::Choice;
 
 /// A verified draft.
 ///
@@ -32,6 +33,8 @@ pub struct Verification<'a> {
     pub hidden: &'a [f32],
     /// What it took.
     pub times: CycleTimes,
+    /// Why the draft was as it was.
+    pub choice: &'a Choice,
 }
 
 /// Seconds of one cycle.

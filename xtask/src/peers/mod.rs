@@ -13,6 +13,7 @@ mod report;
 mod rows;
 mod samples;
 mod server;
+mod speculation;
 
 use anyhow::Context;
 use commands::Commands;
@@ -38,6 +39,8 @@ pub(crate) struct Options {
     /// Compare answers and distributions, too
     #[arg(long)]
     correctness: bool,
+    #[command(flatten)]
+    speculation: speculation::Options,
     /// Write everything measured, round by round, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -86,9 +89,18 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let mut rows = Vec::new();
     let mut details = Vec::new();
+    let mut speculation_tables = String::new();
     for model in &models {
         println!("--- {}", model.name);
         let mut detail = json!({ "model": model.name });
+        if options.speculation.is_wanted {
+            let compared = speculation::run(&bench, model, &options.speculation)?;
+            println!("{}", compared.markdown());
+            speculation_tables += &format!("\n## {}\n\n{}", model.name, compared.markdown());
+            detail["speculation"] = compared.json();
+            details.push(detail);
+            continue;
+        }
         if bench.n_rounds > 0 {
             let measured = measure::run(&bench, model)?;
             rows.extend(rows::of_speed(model, &measured));
@@ -101,7 +113,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
         details.push(detail);
     }
-    let table = report::markdown(&machine, &bench, &rows);
+    let table = report::markdown(&machine, &bench, &rows) + &speculation_tables;
     println!("---\n{table}");
     let write = |path: &PathBuf, text: String| {
         std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-const CONTEXT: &str = "2048";
+const CONTEXT: &str = "4096";
 const START: Duration = Duration::from_secs(300);
 const ANSWER: Duration = Duration::from_secs(600);
 
@@ -24,11 +24,19 @@ impl Server {
     /// # Errors
     /// If it ends or takes too long.
     pub(super) fn start(bench: &Bench, model: &Model) -> anyhow::Result<Self> {
+        Self::start_with(bench, model, &[])
+    }
+
+    /// As [`Self::start`], with further arguments.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(super) fn start_with(bench: &Bench, model: &Model, arguments: &[String]) -> anyhow::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let mut command = bench.theirs.command("llama-server");
         command.arg("-m").arg(&model.path).args(["-t", &bench.n_threads.to_string(), "-c", CONTEXT]);
         command.args(["-np", "1", "--jinja", "--no-ui", "--host", "127.0.0.1"]);
-        bench.commands.note(&command);
+        bench.commands.note(command.args(arguments));
         command.args(["--port", &port.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().with_context(|| format!("starting {command:?}"))?;
@@ -77,7 +85,11 @@ impl Server {
         Ok(reply["content"].as_str().context("the server gives no text")?.to_owned())
     }
 
-    fn post(&self, path: &str, request: &Value) -> anyhow::Result<Value> {
+    /// A request with a body, and what the server says to it.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub(super) fn post(&self, path: &str, request: &Value) -> anyhow::Result<Value> {
         let body = self.request("POST", path, &request.to_string())?;
         serde_json::from_str(&body).with_context(|| format!("reading the server's reply to {path}"))
     }

@@ -12,7 +12,7 @@ use nano_reasoning::GenerationConfig;
 use serde_json::Value;
 
 use crate::arguments::{AnswerArgs, BenchmarkArgs, GlobalArgs};
-use crate::output::{self, note};
+use crate::output;
 
 /// What was measured.
 struct Report {
@@ -21,12 +21,10 @@ struct Report {
 }
 
 pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
-    let config: GenerationConfig = global.config(&AnswerArgs::greedy())?;
-    if arguments.compares {
-        note("speculation is not in this version yet: only standard decoding is measured");
-    }
+    let config: GenerationConfig = global.config(&AnswerArgs::measured(arguments.temperature))?;
     let report = match &arguments.prompts {
-        Some(path) => prompts::run(config, arguments, path)?,
+        Some(path) => prompts::run(config, arguments, prompts::read(path)?)?,
+        None if arguments.compares => prompts::run(config, arguments, prompts::own())?,
         None if arguments.is_verify_cost => verify_cost::run(config, arguments)?,
         None => speed::run(config, arguments)?,
     };

@@ -1,4 +1,4 @@
-//! Prompts of a file, answered greedily: decode speed for each task and overall.
+//! Prompts answered, with and without speculation in turns: decode speed for each task and overall.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,66 +17,88 @@ const MAX_TOKENS: usize = 256;
 
 /// A line of the file; other keys are allowed and not read.
 #[derive(Debug, Deserialize)]
-struct Prompt {
+pub(super) struct Prompt {
     id: Value,
     task: String,
     /// What the user says, one message after the other.
     turns: Vec<String>,
 }
 
-/// Sums over answers.
-#[derive(Default)]
+/// Sums over answers given in one way.
+#[derive(Default, Clone)]
 struct Sums {
     n_answers: usize,
     n_tokens: usize,
-    n_passes: usize,
+    n_decode_tokens: u64,
     decode_s: f64,
     n_prefill_tokens: usize,
     prefill_s: f64,
+    n_verifies: u64,
+    n_drafted: u64,
+    n_accepted: u64,
+}
+
+/// Answers without speculation, with it, and whether they were the same.
+#[derive(Default, Clone)]
+struct Both {
+    standard: Sums,
+    speculative: Sums,
+    n_different: usize,
+}
+
+/// The prompts of a file.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Prompt>> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
+    parse(&text, path)
+}
+
+/// A few prompts of several kinds, for when no file is given.
+pub(super) fn own() -> Vec<Prompt> {
+    parse(include_str!("prompts.jsonl"), Path::new("prompts.jsonl")).expect("the own prompts are sound")
 }
 
 pub(super) fn run(
     config: GenerationConfig,
     arguments: &BenchmarkArgs,
-    path: &Path,
+    prompts: Vec<Prompt>,
 ) -> anyhow::Result<Report> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
-    let prompts = parse(&text, path)?;
     let mut session = Session::open(config)?;
     let max_tokens = arguments.max_tokens.unwrap_or(MAX_TOKENS);
     let n_rounds = arguments.iterations.unwrap_or(1);
-    let mut all = Sums::default();
-    let mut tasks: BTreeMap<&str, Sums> = BTreeMap::new();
+    let mut tasks: BTreeMap<String, Both> = BTreeMap::new();
     for round in 1..=n_rounds {
         for (i, prompt) in (1..).zip(&prompts) {
             let what =
                 format!("round {round} of {n_rounds}, prompt {i} of {}: {}", prompts.len(), prompt.task);
             let _spinner = Spinner::new(what);
-            session.orchestrator.engine().expect("it is initialized").reset()?;
-            let mut messages = Vec::new();
-            for turn in &prompt.turns {
-                messages.push(Message::user(turn));
-                let answer = session.orchestrator.chat(&messages, max_tokens, |_| true);
-                let answer = answer.map_err(|error| anyhow!("prompt {}: {error}", prompt.id))?;
-                all.add(&answer);
-                tasks.entry(&prompt.task).or_default().add(&answer);
-                messages.push(Message::assistant(answer.text));
+            let both = tasks.entry(prompt.task.clone()).or_default();
+            // In turns, and the first turn in turns, so that neither gets the machine's better moments.
+            let plain_first = (i + round) % 2 == 0;
+            let mut texts = [None, None];
+            for is_plain in if plain_first { [true, false] } else { [false, true] } {
+                if is_plain || arguments.compares {
+                    let sums = if is_plain { &mut both.standard } else { &mut both.speculative };
+                    let answers =
+                        answer(&mut session, prompt, max_tokens, is_plain && arguments.compares, sums)?;
+                    texts[usize::from(is_plain)] = Some(answers);
+                }
             }
+            both.n_different += usize::from(arguments.compares && texts[0] != texts[1]);
         }
     }
+    let mut all = Both::default();
+    tasks.values().for_each(|both| all.add(both));
 
     let info = &session.orchestrator.engine().expect("it is initialized").info;
     let mut table = format!("{}, {}, {} threads\n", info.model, info.device, info.n_threads);
     let width = tasks.keys().map(|task| task.len()).max().unwrap_or(0).max("overall".len());
-    for (task, sums) in tasks.iter().map(|(task, sums)| (*task, sums)).chain([("overall", &all)]) {
-        let (n_tokens, n_answers) = (sums.n_tokens, sums.n_answers);
-        let speed = sums.tokens_per_second();
-        table +=
-            &format!("{task:width$} {speed:7.1} tokens/s   ({n_tokens} tokens in {n_answers} answers)\n");
+    for (task, both) in tasks.iter().map(|(task, both)| (&**task, both)).chain([("overall", &all)]) {
+        table += &both.line(task, width, arguments.compares);
     }
-    let by_task: BTreeMap<&str, Value> = tasks.iter().map(|(task, sums)| (*task, sums.json())).collect();
-    let mut json = all.json();
+    let by_task: BTreeMap<&str, Value> =
+        tasks.iter().map(|(task, both)| (&**task, both.json(arguments.compares))).collect();
+    let mut json = all.json(arguments.compares);
     let common = json!({
         "model": info.model,
         "device": info.device,
@@ -84,12 +106,36 @@ pub(super) fn run(
         "iterations": n_rounds,
         "n_prompts": prompts.len(),
         "max_tokens": max_tokens,
+        "temperature": arguments.temperature.unwrap_or(0.0),
         "tasks": by_task,
     });
     if let (Value::Object(json), Value::Object(common)) = (&mut json, common) {
         json.extend(common);
     }
     Ok(Report { table, json })
+}
+
+/// Answers all turns of a prompt in a new conversation; their tokens.
+fn answer(
+    session: &mut Session,
+    prompt: &Prompt,
+    max_tokens: usize,
+    is_plain: bool,
+    sums: &mut Sums,
+) -> anyhow::Result<Vec<Vec<u32>>> {
+    session.orchestrator.set_speculating(!is_plain);
+    session.orchestrator.engine().expect("it is initialized").reset()?;
+    let (mut messages, mut answers) = (Vec::new(), Vec::new());
+    for turn in &prompt.turns {
+        messages.push(Message::user(turn));
+        let answer = session.orchestrator.chat(&messages, max_tokens, |_| true);
+        let answer = answer.map_err(|error| anyhow!("prompt {}: {error}", prompt.id))?;
+        sums.add(&answer);
+        messages.push(Message::assistant(answer.text));
+        answers.push(answer.tokens);
+    }
+    session.orchestrator.set_speculating(true);
+    Ok(answers)
 }
 
 fn parse(text: &str, path: &Path) -> anyhow::Result<Vec<Prompt>> {
@@ -112,29 +158,88 @@ impl Sums {
     fn add(&mut self, answer: &Answer) {
         self.n_answers += 1;
         self.n_tokens += answer.tokens.len();
-        self.n_passes += answer.n_decode_passes;
+        self.n_decode_tokens += answer.speculation.n_emitted;
         self.decode_s += answer.decode_s;
         self.n_prefill_tokens += answer.n_prompt_tokens - answer.n_cached_tokens;
         self.prefill_s += answer.prefill_s;
+        self.n_verifies += answer.speculation.n_verifies;
+        self.n_drafted += answer.speculation.n_drafted;
+        self.n_accepted += answer.speculation.n_accepted;
+    }
+
+    fn add_sums(&mut self, other: &Self) {
+        self.n_answers += other.n_answers;
+        self.n_tokens += other.n_tokens;
+        self.n_decode_tokens += other.n_decode_tokens;
+        self.decode_s += other.decode_s;
+        self.n_prefill_tokens += other.n_prefill_tokens;
+        self.prefill_s += other.prefill_s;
+        self.n_verifies += other.n_verifies;
+        self.n_drafted += other.n_drafted;
+        self.n_accepted += other.n_accepted;
     }
 
     fn tokens_per_second(&self) -> f64 {
-        if self.decode_s > 0.0 { self.n_passes as f64 / self.decode_s } else { 0.0 }
+        rate(self.n_decode_tokens as f64, self.decode_s)
     }
 
     fn json(&self) -> Value {
-        let prefill = if self.prefill_s > 0.0 { self.n_prefill_tokens as f64 / self.prefill_s } else { 0.0 };
         json!({
-            "standard": {
-                "tokens_per_second": self.tokens_per_second(),
-                "prefill_tokens_per_second": prefill,
-                "n_tokens": self.n_tokens,
-                "decode_s": self.decode_s,
-            },
-            "speculative": null,
-            "n_answers": self.n_answers,
+            "tokens_per_second": self.tokens_per_second(),
+            "prefill_tokens_per_second": rate(self.n_prefill_tokens as f64, self.prefill_s),
+            "n_tokens": self.n_tokens,
+            "decode_s": self.decode_s,
+            "acceptance_rate": (self.n_drafted > 0).then(|| self.n_accepted as f64 / self.n_drafted as f64),
+            "mean_accepted_length": rate(self.n_decode_tokens as f64, self.n_verifies as f64),
         })
     }
+}
+
+impl Both {
+    fn add(&mut self, other: &Self) {
+        self.standard.add_sums(&other.standard);
+        self.speculative.add_sums(&other.speculative);
+        self.n_different += other.n_different;
+    }
+
+    fn speedup(&self) -> f64 {
+        rate(self.speculative.tokens_per_second(), self.standard.tokens_per_second())
+    }
+
+    fn line(&self, task: &str, width: usize, compares: bool) -> String {
+        let Sums { n_tokens, n_answers, .. } = self.standard;
+        let mut line = format!("{task:width$} {:7.1} tokens/s", self.standard.tokens_per_second());
+        if compares {
+            let speculative = &self.speculative;
+            let tau = rate(speculative.n_decode_tokens as f64, speculative.n_verifies as f64);
+            let accepted = 100.0 * rate(speculative.n_accepted as f64, speculative.n_drafted as f64);
+            line += &format!(
+                ", {:7.1} with speculation: {:5.2} ×, τ {tau:4.2}, accepted {accepted:3.0} %, {}",
+                speculative.tokens_per_second(),
+                self.speedup(),
+                if self.n_different == 0 { "same text" } else { "DIFFERENT TEXT" },
+            );
+        }
+        line + &format!("   ({n_tokens} tokens in {n_answers} answers)\n")
+    }
+
+    fn json(&self, compares: bool) -> Value {
+        let mut json = json!({
+            "standard": self.standard.json(),
+            "speculative": null,
+            "n_answers": self.standard.n_answers,
+        });
+        if compares {
+            json["speculative"] = self.speculative.json();
+            json["speedup"] = self.speedup().into();
+            json["identical_output"] = (self.n_different == 0).into();
+        }
+        json
+    }
+}
+
+fn rate(n: f64, per: f64) -> f64 {
+    if per > 0.0 { n / per } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What came of a request.
 
+use nano_reasoning_speculate::SpeculationStatistics;
 use serde::Serialize;
 
 /// An answer and what it took.
@@ -19,8 +20,8 @@ pub struct Answer {
     pub prefill_s: f64,
     /// Time from the first token to the last.
     pub decode_s: f64,
-    /// Passes after the prompt's.
-    pub n_decode_passes: usize,
+    /// Passes after the prompt's, and what speculation made of them.
+    pub speculation: SpeculationStatistics,
 }
 
 /// Why an answer ended.
@@ -40,7 +41,7 @@ pub enum FinishReason {
 impl Answer {
     /// Tokens a second after the first one; 0 if there was none.
     pub fn tokens_per_second(&self) -> f64 {
-        rate(self.n_decode_passes, self.decode_s)
+        rate(self.speculation.n_emitted as usize, self.decode_s)
     }
 
     /// Prompt tokens a second, cached ones not counted.

@@ -1,14 +1,16 @@
-//! The loaded model: tokenizer, chat template, and a sequence of an engine behind the seam.
+//! The loaded model: tokenizer, chat template, a sequence of an engine behind the seam, and its drafters.
 
 use std::sync::Arc;
 use std::thread;
 
-use nano_reasoning_engine::TargetModel;
+use nano_reasoning_engine::{LogitRows, Sampler, TargetModel};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::Pool;
 use nano_reasoning_model::{CpuModel, LoadOptions};
+use nano_reasoning_speculate::{Drafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
 
+use super::speculation::{DrafterChoice, model_drafter};
 use super::{GenerationConfig, Machine, machine};
 use crate::Result;
 use crate::store::{Format, Resolved};
@@ -24,6 +26,7 @@ pub struct Engine {
     pub target: Box<dyn TargetModel>,
     /// What it runs on.
     pub info: EngineInfo,
+    decoder: SpeculativeDecoder,
     /// The tokens in the sequence's cache.
     cached: Vec<u32>,
     pool: Arc<Pool>,
@@ -47,11 +50,16 @@ pub struct EngineInfo {
 }
 
 impl Engine {
-    /// Loads a model.
+    /// Loads a model, and a draft model beside it.
     ///
     /// # Errors
-    /// If the file is broken or holds what the engine does not know.
-    pub fn load(resolved: &Resolved, machine: &Machine, config: &GenerationConfig) -> Result<Self> {
+    /// If a file is broken or holds what the engine does not know, or the draft model has another vocabulary.
+    pub fn load(
+        resolved: &Resolved,
+        draft_model: Option<&Resolved>,
+        machine: &Machine,
+        config: &GenerationConfig,
+    ) -> Result<Self> {
         let options = LoadOptions {
             n_threads: Some(machine.n_threads),
             isa: config.isa.as_deref(),
@@ -79,8 +87,34 @@ impl Engine {
             cache_bytes: sequence.cache_bytes(),
             streamed_bytes: model.streamed_bytes(),
         };
-        let (target, cached, pool) = (Box::new(sequence), Vec::new(), model.pool().clone());
-        Ok(Self { tokenizer, template, target, info, cached, pool })
+        let mut target: Box<dyn TargetModel> = Box::new(sequence);
+        let context_len = target.shape().context_len;
+        let mut drafters: Vec<Box<dyn Drafter>> = Vec::new();
+        if let Some(draft_model) = draft_model {
+            drafters.push(model_drafter(draft_model, &model, &tokenizer, context_len)?);
+        }
+        let options = config.speculation.options(machine);
+        if config.speculation.drafter == DrafterChoice::None || options.draft_count == 0 {
+            drafters.clear();
+        }
+        let decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
+        let pool = model.pool().clone();
+        Ok(Self { tokenizer, template, target, info, decoder, cached: Vec::new(), pool })
+    }
+
+    /// Who drafts, what it was good for, and what it learnt.
+    pub fn decoder(&self) -> &SpeculativeDecoder {
+        &self.decoder
+    }
+
+    /// Adds one who hears of each verification.
+    pub fn add_observer(&mut self, observer: Box<dyn Observer>) {
+        self.decoder.add_observer(observer);
+    }
+
+    /// How far drafts may go from now on.
+    pub fn set_speculation(&mut self, options: SpeculationOptions) {
+        self.decoder.set_options(options);
     }
 
     /// Empties the cache. Whoever ran passes on [`Self::target`] himself calls this before the next answer.
@@ -89,7 +123,7 @@ impl Engine {
     /// If the engine fails.
     pub fn reset(&mut self) -> Result<()> {
         self.cached.clear();
-        Ok(self.target.truncate(0)?)
+        Ok(self.decoder.truncate(&mut *self.target, 0)?)
     }
 
     /// How fast the threads that compute read memory, measured now, in GB/s; 0 if memory is short.
@@ -110,14 +144,38 @@ impl Engine {
     pub(super) fn reuse(&mut self, tokens: &[u32]) -> Result<usize> {
         let shared = self.cached.iter().zip(tokens).take_while(|(a, b)| a == b).count();
         let n_kept = shared.min(tokens.len().saturating_sub(1));
-        self.target.truncate(n_kept)?;
+        self.decoder.truncate(&mut *self.target, n_kept)?;
         self.cached.truncate(n_kept);
         Ok(n_kept)
     }
 
-    /// Records that `tokens` went into the cache.
-    pub(super) fn cache(&mut self, tokens: &[u32]) {
-        self.cached.extend_from_slice(tokens);
+    /// Passes a chunk of a prompt; gives the token that `sampler` draws after `history`, if it is the last.
+    pub(super) fn prefill(
+        &mut self,
+        chunk: &[u32],
+        history: Option<&[u32]>,
+        sampler: &mut Sampler,
+    ) -> Result<Option<u32>> {
+        let rows = if history.is_some() { LogitRows::Last } else { LogitRows::None };
+        let forward = self.decoder.prefill(&mut *self.target, chunk, rows)?;
+        let token = history.map(|history| sampler.sample(forward.logits, history));
+        self.cached.extend_from_slice(chunk);
+        Ok(token)
+    }
+
+    /// Writes at least one token and at most `max_tokens`; see [`SpeculativeDecoder::cycle`].
+    pub(super) fn cycle(
+        &mut self,
+        sampler: &mut Sampler,
+        history: &mut Vec<u32>,
+        max_tokens: usize,
+        on_token: &mut dyn FnMut(&Tokenizer, u32) -> bool,
+    ) -> Result<()> {
+        let Self { tokenizer, target, decoder, cached, .. } = self;
+        decoder
+            .cycle(&mut **target, sampler, history, max_tokens, &mut |token| on_token(tokenizer, token))?;
+        cached.extend_from_slice(&history[cached.len()..target.len()]);
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
-//! From prompt tokens to streamed text: one pass over the prompt, then one a token.
+//! From prompt tokens to streamed text: a pass over the prompt, then cycles of a few tokens each.
 
 use std::time::Instant;
 
-use nano_reasoning_engine::{LogitRows, Sampler, SamplingParams, TokenTree};
+use nano_reasoning_engine::{Sampler, SamplingParams};
 use nano_reasoning_text::{StopStrings, TokenStream, Tokenizer};
 
 use super::{Answer, Engine, FinishReason};
@@ -79,49 +79,44 @@ pub(super) fn answer(
             break;
         }
         let is_last = engine.target.len() + chunk.len() == prompt.len();
-        let rows = if is_last { LogitRows::Last } else { LogitRows::None };
-        let forward = engine.target.forward(&TokenTree::chain(chunk), rows)?;
-        next = is_last.then(|| sampler.sample(forward.logits, &history));
-        engine.cache(chunk);
+        next = engine.prefill(chunk, is_last.then_some(prompt), &mut sampler)?;
     }
     let prefill_s = started.elapsed().as_secs_f64();
 
     let started = Instant::now();
-    let mut n_decode_passes = 0;
-    let finish_reason = loop {
-        if let Some(reason) = finish {
-            break reason;
-        }
+    let before = engine.decoder().statistics().clone();
+    if finish.is_none() && max_tokens > 0 {
         let token = next.expect("the prompt's last pass gives a token");
-        if history.len() - prompt.len() >= max_tokens {
-            break FinishReason::MaxTokens;
-        }
-        if engine.tokenizer.is_end(token) {
-            break FinishReason::Stop;
-        }
         history.push(token);
-        finish = output.push(&engine.tokenizer, token, on_piece);
-        if finish.is_none() && history.len() - prompt.len() < max_tokens {
-            if engine.target.len() == context_len {
-                break FinishReason::ContextFull;
-            }
-            let forward = engine.target.forward(&TokenTree::chain(&[token]), LogitRows::Last)?;
-            next = Some(sampler.sample(forward.logits, &history));
-            engine.cache(&[token]);
-            n_decode_passes += 1;
+        finish = output.take(&engine.tokenizer, token, on_piece);
+    }
+    let finish_reason = loop {
+        let n_left = (prompt.len() + max_tokens).saturating_sub(history.len());
+        match finish {
+            Some(reason) => break reason,
+            None if n_left == 0 => break FinishReason::MaxTokens,
+            None if engine.target.len() == context_len => break FinishReason::ContextFull,
+            None => {}
         }
+        engine.cycle(&mut sampler, &mut history, n_left, &mut |tokenizer, token| {
+            finish = output.take(tokenizer, token, on_piece);
+            finish.is_none()
+        })?;
     };
     let decode_s = started.elapsed().as_secs_f64();
+    let speculation = engine.decoder().statistics().since(&before);
+    let mut tokens = history.split_off(prompt.len());
+    tokens.pop_if(|token| engine.tokenizer.is_end(*token));
     let text = output.finish(on_piece);
     Ok(Answer {
         text,
-        tokens: history.split_off(prompt.len()),
+        tokens,
         finish_reason,
         n_prompt_tokens: prompt.len(),
         n_cached_tokens,
         prefill_s,
         decode_s,
-        n_decode_passes,
+        speculation,
     })
 }
 
@@ -144,12 +139,15 @@ impl Output {
     }
 
     /// Shows what `token` completes; a reason if the answer ends with it.
-    fn push(
+    fn take(
         &mut self,
         tokenizer: &Tokenizer,
         token: u32,
         on_piece: &mut dyn FnMut(&str) -> bool,
     ) -> Option<FinishReason> {
+        if tokenizer.is_end(token) {
+            return Some(FinishReason::Stop);
+        }
         let piece = self.stops.push(self.stream.push(tokenizer, token));
         self.text.push_str(piece.text);
         self.is_stopped = piece.is_stopped;

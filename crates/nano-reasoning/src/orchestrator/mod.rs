@@ -4,16 +4,19 @@ mod answer;
 mod engine;
 mod generation;
 mod machine;
+mod speculation;
 mod statistics;
 
 pub use answer::{Answer, FinishReason};
 pub use engine::{Engine, EngineInfo};
 pub use generation::Sampling;
 pub use machine::Machine;
+pub use speculation::{DrafterChoice, Speculation};
 pub use statistics::SessionStatistics;
 
 use std::path::PathBuf;
 
+use nano_reasoning_speculate::SpeculationOptions;
 use nano_reasoning_text::Message;
 
 use crate::config::Overrides;
@@ -27,6 +30,8 @@ pub struct GenerationConfig {
     pub overrides: Overrides,
     /// How tokens are drawn; the temperature is the settings' unless given here.
     pub sampling: Sampling,
+    /// What speculation uses.
+    pub speculation: Speculation,
     /// Tokens of context; `None` for [`crate::tier::CONTEXT_LEN`], or the model's own if that is less.
     pub context_len: Option<usize>,
     /// Threads that compute; `None` for one per performance core.
@@ -84,7 +89,11 @@ impl Orchestrator {
         let machine = self.machine.insert(Machine::look(&self.config)?);
         let target = &machine.settings.target_model_id.value;
         let resolved: Resolved = machine.store.ensure(target, progress)?;
-        self.engine = Some(Engine::load(&resolved, machine, &self.config)?);
+        let draft_model = match self.config.speculation.draft_model(machine)? {
+            Some(id) => Some(machine.store.ensure(id, progress)?),
+            None => None,
+        };
+        self.engine = Some(Engine::load(&resolved, draft_model.as_ref(), machine, &self.config)?);
         Ok(())
     }
 
@@ -119,7 +128,7 @@ impl Orchestrator {
         let tokens = engine.encode(messages)?;
         let stop = &self.config.sampling.stop;
         let answer = generation::answer(engine, &tokens, max_tokens, params, stop, &mut on_piece)?;
-        self.statistics.add(&answer);
+        self.statistics.add(&answer, engine.decoder().statistics());
         Ok(answer)
     }
 
@@ -131,6 +140,18 @@ impl Orchestrator {
         sampling.check()?;
         self.config.sampling = sampling;
         Ok(())
+    }
+
+    /// Whether the next conversations are answered with speculation, as configured, or without.
+    pub fn set_speculating(&mut self, speculates: bool) {
+        if let (Some(engine), Some(machine)) = (&mut self.engine, &self.machine) {
+            let options = self.config.speculation.options(machine);
+            engine.set_speculation(if speculates {
+                options
+            } else {
+                SpeculationOptions { draft_count: 0, ..options }
+            });
+        }
     }
 
     /// What the answers so far took.

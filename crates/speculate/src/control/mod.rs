@@ -14,6 +14,7 @@ pub use verify_cost::VerifyCost;
 pub(crate) use worth::Worth;
 
 use nano_reasoning_engine::Sampler;
+use serde::Serialize;
 
 use crate::actor::{DrafterActor, Limits};
 use crate::draft::DraftTree;
@@ -28,17 +29,47 @@ pub(crate) struct Controller {
     worth: Worth,
     /// Tokens and seconds of a recent cycle, on average.
     recent: Option<(f64, f64)>,
+    /// Of the cycle under way.
+    choice: Choice,
 }
 
-/// A drafter that was asked, and its seconds.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Asked {
-    pub(crate) drafter: usize,
-    pub(crate) seconds: f64,
+/// Why a cycle drafted as it did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Choice {
+    /// Tokens a second that were to be had: what a second was worth.
+    pub rate: f64,
+    /// Seconds that a pass of one token would take.
+    pub plain_s: f64,
+    /// Tokens that the free drafters' proposals were expected to bring beyond what their rows cost.
+    pub at_hand: f64,
+    /// The same of each drafter that costs, its steps counted.
+    pub expected: Vec<Expected>,
+    /// The drafters that were asked, in order.
+    pub asked: Vec<Asked>,
+}
+
+/// What was expected of a drafter.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Expected {
+    /// Its number.
+    pub drafter: usize,
+    /// Tokens beyond what its time costs.
+    pub value: f64,
+}
+
+/// A drafter that was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Asked {
+    /// Its number.
+    pub drafter: usize,
+    /// Seconds it took.
+    pub seconds: f64,
+    /// Whether it was asked only to see if it pays again.
+    pub is_probe: bool,
 }
 
 impl Controller {
-    /// Lets drafters fill `tree` with what is worth verifying after `context`. `asked` gets whom it asked.
+    /// Lets drafters fill `tree` with what is worth verifying after `context`.
     pub(crate) fn draft(
         &mut self,
         actors: &mut [DrafterActor],
@@ -46,50 +77,50 @@ impl Controller {
         sampler: &Sampler,
         limits: Limits,
         tree: &mut DraftTree,
-        asked: &mut Vec<Asked>,
     ) {
         tree.clear();
-        asked.clear();
+        self.choice = Choice::default();
         if limits.max_depth == 0 || !self.price(context.len() - 1, limits) {
             return;
         }
-        let worth = &self.worth;
-
-        let mut ask = |actors: &mut [DrafterActor], drafter: usize, limits: Limits, tree: &mut DraftTree| {
+        let Self { worth, choice, .. } = self;
+        let ask = |actors: &mut [DrafterActor], drafter: usize, limits: Limits, tree: &mut DraftTree| {
             let seconds = actors[drafter].draft(drafter, context, tree, worth, sampler, limits);
-            asked.push(Asked { drafter, seconds });
+            Asked { drafter, seconds, is_probe: limits.is_probe }
         };
-        let is_on = |actor: &DrafterActor| !actor.is_dropped();
+        let is_on = |actor: &DrafterActor| actor.is_ready(context.len() - 1);
         let free: Vec<usize> =
             (0..actors.len()).filter(|&i| is_on(&actors[i]) && actors[i].is_free()).collect();
         for &drafter in &free {
-            ask(actors, drafter, limits, tree);
+            choice.asked.push(ask(actors, drafter, limits, tree));
         }
-        let at_hand = worth.value(tree.reaches().into_iter(), 0.0);
+        choice.at_hand = worth.value(tree.reaches().into_iter(), 0.0);
 
         let costly = (0..actors.len()).filter(|&i| is_on(&actors[i]) && !actors[i].is_free());
-        let values: Vec<(usize, f64)> =
-            costly.map(|i| (i, actors[i].expected_value(worth, limits.max_depth))).collect();
-        let best = values.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+        choice.expected = costly
+            .map(|drafter| Expected {
+                drafter,
+                value: actors[drafter].expected_value(worth, context.len() - 1, limits.max_depth),
+            })
+            .collect();
         let mut chosen = None;
-        for &(drafter, value) in &values {
+        for &Expected { drafter, value } in &choice.expected {
             if value > 0.0 {
                 actors[drafter].refresh();
             } else if chosen.is_none() && actors[drafter].is_due() {
                 chosen = Some((drafter, true));
             }
         }
-        if let Some((drafter, value)) = best
-            && value > at_hand.max(0.0)
-        {
-            chosen = Some((drafter, false));
+        let best = choice.expected.iter().max_by(|a, b| a.value.total_cmp(&b.value));
+        if let Some(best) = best.filter(|best| best.value > choice.at_hand.max(0.0)) {
+            chosen = Some((best.drafter, false));
         }
         if let Some((drafter, is_probe)) = chosen {
             // The one that knows more speaks first; the free ones add what it leaves.
             tree.clear();
-            ask(actors, drafter, Limits { is_probe, ..limits }, tree);
+            choice.asked.push(ask(actors, drafter, Limits { is_probe, ..limits }, tree));
             for &drafter in &free {
-                ask(actors, drafter, limits, tree);
+                choice.asked.push(ask(actors, drafter, limits, tree));
             }
         }
         tree.prune(worth);
@@ -102,15 +133,19 @@ impl Controller {
             self.worth.set(0.0, max_rows, |n| n as f64);
             return true;
         }
-        let Self { cost, worth, recent } = self;
+        let Self { cost, worth, recent, choice } = self;
         let Some(plain_s) = cost.seconds(1, context_len).filter(|_| cost.knows_plain(context_len)) else {
             return false;
         };
         let recent_rate = recent.map_or(0.0, |(tokens, seconds)| tokens / seconds);
-        worth.set(recent_rate.max(1.0 / plain_s), max_rows, |n| {
-            cost.seconds(n + 1, context_len).unwrap_or(plain_s)
-        });
+        (choice.rate, choice.plain_s) = (recent_rate.max(1.0 / plain_s), plain_s);
+        worth.set(choice.rate, max_rows, |n| cost.seconds(n + 1, context_len).unwrap_or(plain_s));
         true
+    }
+
+    /// Why the cycle under way drafts as it does.
+    pub(crate) fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     /// Learns from a cycle: a pass over `n_rows` after `context_len` tokens took `verify_s`, and the whole cycle, which

@@ -133,7 +133,7 @@ impl<F: FnMut(&[u32], usize) -> u32 + Send> Drafter for ToyDrafter<F> {
             if !draft.is_worth_a_step(parent) {
                 continue;
             }
-            draft.count_step();
+            draft.count_step(1);
             for choice in 0..self.width.min(draft.max_width()) {
                 let token = (self.guess)(&path, choice);
                 if let Some(node) = draft.propose(parent, token, 0.7) {
@@ -168,7 +168,7 @@ pub(crate) fn random(history: &[u32], choice: usize) -> u32 {
 
 /// Sometimes right.
 pub(crate) fn mixed(history: &[u32], choice: usize) -> u32 {
-    if history.len() % 3 == 0 { random(history, choice) } else { right(history, choice) }
+    if history.len().is_multiple_of(3) { random(history, choice) } else { right(history, choice) }
 }
 
 /// Answers of `n_tokens` after `prompt`, with a fixed draft length; and the decoder.

@@ -1,0 +1,141 @@
+//! Which drafters a session has, and how far they may go.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use nano_reasoning_gguf::GgufFile;
+use nano_reasoning_model::{CpuModel, LoadOptions};
+use nano_reasoning_speculate::{Drafter, ModelDrafter, SpeculationOptions};
+use nano_reasoning_text::Tokenizer;
+
+use super::Machine;
+use crate::config::Source;
+use crate::store::{Format, Resolved};
+use crate::{Error, Result};
+
+/// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
+const MAX_DRAFT: usize = 16;
+/// Tokens that a draft model can always propose: ids ascend as the tokenizer's training went from frequent to rare.
+const MODEL_CORE_VOCAB: u32 = 24_576;
+
+/// What speculation shall use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Speculation {
+    /// Who drafts.
+    pub drafter: DrafterChoice,
+    /// Alternatives that may follow one token; `None` for 2, and 1 is chains.
+    pub max_width: Option<usize>,
+    /// Whether drafts are always as long as they may be: to measure drafters, not to be fast.
+    pub is_fixed: bool,
+}
+
+/// Who drafts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DrafterChoice {
+    /// Nobody.
+    None,
+    /// What was written before.
+    Ngram,
+    /// A small model.
+    Model,
+    /// All there is for the target, whichever pays.
+    #[default]
+    Auto,
+}
+
+impl DrafterChoice {
+    /// All choices.
+    pub const ALL: [Self; 4] = [Self::None, Self::Ngram, Self::Model, Self::Auto];
+
+    /// Its name, as `--drafter` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Ngram => "ngram",
+            Self::Model => "model",
+            Self::Auto => "auto",
+        }
+    }
+}
+
+impl fmt::Display for DrafterChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for DrafterChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|choice| choice.name() == text);
+        found.ok_or_else(|| format!("unknown drafter '{text}'; allowed: none, ngram, model, auto"))
+    }
+}
+
+impl Speculation {
+    /// What the decoder may do. A draft count that nobody set is no bound: the cost model finds the length.
+    pub(super) fn options(&self, machine: &Machine) -> SpeculationOptions {
+        let draft_count = &machine.settings.draft_count;
+        let is_set = draft_count.source != Source::Default;
+        SpeculationOptions {
+            draft_count: if is_set { draft_count.value as usize } else { MAX_DRAFT },
+            max_width: self.max_width.unwrap_or(2).max(1),
+            is_fixed: self.is_fixed,
+        }
+    }
+
+    /// Whether a draft model is to be loaded.
+    ///
+    /// # Errors
+    /// [`Error::NoDraftModel`] if one is asked for and none is known.
+    pub(super) fn draft_model<'a>(&self, machine: &'a Machine) -> Result<Option<&'a str>> {
+        let settings = &machine.settings;
+        match (self.drafter, &settings.drafter_model_id.value) {
+            (DrafterChoice::Model, None) => {
+                Err(Error::NoDraftModel { target: settings.target_model_id.value.clone() })
+            }
+            (DrafterChoice::Model | DrafterChoice::Auto, Some(id)) if settings.draft_count.value > 0 => {
+                Ok(Some(id))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A drafter around the model `resolved`, sharing the target's threads.
+pub(super) fn model_drafter(
+    resolved: &Resolved,
+    target: &Arc<CpuModel>,
+    tokenizer: &Tokenizer,
+    context_len: usize,
+) -> Result<Box<dyn Drafter>> {
+    let options = LoadOptions {
+        pool: Some(target.pool().clone()),
+        isa: Some(target.kernels().isa().name()),
+        ..LoadOptions::default()
+    };
+    let (model, own) = match resolved.format {
+        Format::Gguf => {
+            let file = GgufFile::open(&resolved.path)?;
+            (CpuModel::from_gguf(&file, &options)?, Tokenizer::from_gguf(&file)?)
+        }
+        Format::Folder => {
+            (CpuModel::load_hugging_face(&resolved.path, &options)?, Tokenizer::from_folder(&resolved.path)?)
+        }
+    };
+    if let Some(token) = tokenizer.first_difference(&own) {
+        let text = |tokenizer: &Tokenizer| match token as usize {
+            id if id < tokenizer.vocab_size() => {
+                String::from_utf8_lossy(tokenizer.token_bytes(token)).into_owned()
+            }
+            _ => "no token".to_owned(),
+        };
+        let (drafter, found, wanted) = (resolved.name.clone(), text(&own), text(tokenizer));
+        return Err(nano_reasoning_speculate::Error::OtherVocabulary { drafter, token, found, wanted }.into());
+    }
+    let vocab_size = model.config().vocab_size.min(target.config().vocab_size) as u32;
+    let core = (0..MODEL_CORE_VOCAB.min(vocab_size)).chain(tokenizer.end_tokens().iter().copied());
+    Ok(Box::new(ModelDrafter::new("model", Box::new(model.sequence(context_len)?), core)))
+}

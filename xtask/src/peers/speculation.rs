@@ -1,0 +1,208 @@
+//! Speculation of both sides on the same prompts: tokens a second, by task.
+
+use super::server::Server;
+use super::{Bench, Model};
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What is compared beside the model itself.
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Compare speculation instead: tokens a second of each side's kinds on prompts
+    #[arg(long = "speculation")]
+    pub(super) is_wanted: bool,
+    /// Prompts: lines of JSON with id, task and turns
+    #[arg(long, value_name = "FILE", default_value = "crates/cli/src/benchmark/prompts.jsonl")]
+    prompts: PathBuf,
+    /// At most so many prompts of each task; 0 for all
+    #[arg(long, default_value_t = 0)]
+    per_task: usize,
+    /// Longest answer in tokens
+    #[arg(long, default_value_t = 128)]
+    max_tokens: usize,
+    /// Temperature of both sides
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f64,
+    /// llama.cpp's draft model
+    #[arg(long, default_value = "qwen2.5-coder-0.5b")]
+    draft_model: String,
+    /// Kinds of llama.cpp's speculation
+    #[arg(long, value_delimiter = ',', default_value = "none,draft-simple,ngram-simple,ngram-mod")]
+    kinds: Vec<String>,
+    /// Ways of our own: values of --drafter
+    #[arg(long, value_delimiter = ',', default_value = "auto")]
+    drafters: Vec<String>,
+}
+
+/// Tokens and seconds of decoding, by task.
+type Speeds = BTreeMap<String, (f64, f64)>;
+
+/// All ways of a model, each with its speeds, ours first.
+pub(super) struct Compared {
+    ways: Vec<(String, Speeds)>,
+    is_identical: bool,
+}
+
+/// Measures all ways in turns.
+///
+/// # Errors
+/// If a program fails or prints what is not expected.
+pub(super) fn run(bench: &Bench, model: &Model, options: &Options) -> anyhow::Result<Compared> {
+    let prompts = read(&options.prompts, options.per_task)?;
+    let draft_model = bench.ours.model(&options.draft_model)?;
+    let file = std::env::temp_dir().join(format!("nano-reasoning-peers-{}.jsonl", std::process::id()));
+    std::fs::write(&file, prompts.iter().map(|prompt| format!("{prompt}\n")).collect::<String>())?;
+    let mut ways: BTreeMap<(usize, String), Speeds> = BTreeMap::new();
+    let mut is_identical = true;
+    for round in 1..=bench.n_rounds.max(1) {
+        for (i, drafter) in options.drafters.iter().enumerate() {
+            println!("round {round}: ours, {drafter}");
+            let report = ours(bench, model, options, drafter, &file)?;
+            for (task, both) in report["tasks"].as_object().into_iter().flatten() {
+                for (i, way, side) in
+                    [(0, "plain".to_owned(), "standard"), (i + 1, drafter.clone(), "speculative")]
+                {
+                    let n_tokens = number(both, &format!("/{side}/n_tokens"))?;
+                    let speed = number(both, &format!("/{side}/tokens_per_second"))?;
+                    let sums = ways.entry((i, format!("ours, {way}"))).or_default().entry(task.clone());
+                    let (tokens, seconds) = sums.or_default();
+                    (*tokens, *seconds) = (*tokens + n_tokens, *seconds + n_tokens / speed);
+                }
+            }
+            is_identical &= report["identical_output"] == true;
+        }
+        for (i, kind) in options.kinds.iter().enumerate() {
+            println!("round {round}: llama.cpp, {kind}");
+            let speeds = ways.entry((100 + i, format!("llama.cpp, {kind}"))).or_default();
+            theirs(bench, model, &draft_model, options, kind, &prompts, speeds)?;
+        }
+    }
+    std::fs::remove_file(&file)?;
+    let ways = ways.into_iter().map(|((_, way), speeds)| (way, speeds)).collect();
+    Ok(Compared { ways, is_identical })
+}
+
+fn ours(
+    bench: &Bench,
+    model: &Model,
+    options: &Options,
+    drafter: &str,
+    file: &Path,
+) -> anyhow::Result<Value> {
+    let mut command = bench.ours.command("benchmark");
+    command.arg("--model").arg(&model.path).args(["--threads", &bench.n_threads.to_string()]);
+    command.args(["--compare", "--iterations", "1", "--drafter", drafter, "--json"]);
+    command.args([
+        "-m",
+        &options.max_tokens.to_string(),
+        "-t",
+        &options.temperature.to_string(),
+        "--prompts",
+    ]);
+    let finished = bench.commands.run(command.arg(file))?;
+    serde_json::from_str(&finished.stdout).context("reading our report")
+}
+
+fn theirs(
+    bench: &Bench,
+    model: &Model,
+    draft_model: &Model,
+    options: &Options,
+    kind: &str,
+    prompts: &[Value],
+    speeds: &mut Speeds,
+) -> anyhow::Result<()> {
+    let mut arguments = vec!["--spec-type".to_owned(), kind.to_owned()];
+    if kind == "draft-simple" {
+        let path = draft_model.path.to_string_lossy().into_owned();
+        arguments.extend(["-md".to_owned(), path, "-td".to_owned(), bench.n_threads.to_string()]);
+    }
+    let server = Server::start_with(bench, model, &arguments)?;
+    for prompt in prompts {
+        let task = prompt["task"].as_str().unwrap_or_default().to_owned();
+        let mut messages = Vec::new();
+        for turn in prompt["turns"].as_array().into_iter().flatten() {
+            messages.push(json!({ "role": "user", "content": turn }));
+            let request = json!({
+                "messages": messages, "max_tokens": options.max_tokens, "temperature": options.temperature,
+                "top_k": 40, "top_p": 0.9, "min_p": 0.0, "seed": 1,
+            });
+            let reply = server.post("/v1/chat/completions", &request)?;
+            let (tokens, seconds) = speeds.entry(task.clone()).or_default();
+            *tokens += number(&reply, "/timings/predicted_n")?;
+            *seconds += number(&reply, "/timings/predicted_ms")? / 1e3;
+            let text = reply.pointer("/choices/0/message/content").and_then(Value::as_str);
+            messages.push(json!({ "role": "assistant", "content": text.context("an answer without text")? }));
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path, per_task: usize) -> anyhow::Result<Vec<Value>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let mut n_of_task: BTreeMap<String, usize> = BTreeMap::new();
+    let mut prompts = Vec::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let prompt: Value = serde_json::from_str(line).with_context(|| format!("reading {line}"))?;
+        let n = n_of_task.entry(prompt["task"].to_string()).or_default();
+        *n += 1;
+        if per_task == 0 || *n <= per_task {
+            prompts.push(prompt);
+        }
+    }
+    if prompts.is_empty() {
+        bail!("{} has no prompts", path.display());
+    }
+    Ok(prompts)
+}
+
+impl Compared {
+    /// A table: a line a task, a column a way; tokens a second, and each relative to our plain decoding.
+    pub(super) fn markdown(&self) -> String {
+        let tasks: Vec<&String> = self.ways[0].1.keys().collect();
+        let mut text = String::from("| task |");
+        self.ways.iter().for_each(|(way, _)| text += &format!(" {way} |"));
+        text += &format!("\n|---|{}\n", "---|".repeat(self.ways.len()));
+        let speed = |speeds: &Speeds, task: &str| {
+            speeds.get(task).map_or(f64::NAN, |(tokens, seconds)| tokens / seconds)
+        };
+        let plain = &self.ways[0].1;
+        let mut ratios = vec![0.0; self.ways.len()];
+        for task in &tasks {
+            text += &format!("| {task} |");
+            for ((_, speeds), ratio) in self.ways.iter().zip(&mut ratios) {
+                let (speed, plain) = (speed(speeds, task), speed(plain, task));
+                *ratio += speed / plain / tasks.len() as f64;
+                text += &format!(" {speed:.1} ({:.2} ×) |", speed / plain);
+            }
+            text += "\n";
+        }
+        text += "| mean |";
+        ratios.iter().for_each(|ratio| text += &format!(" {ratio:.2} × |"));
+        let best = |side: &str| {
+            let of_side = self.ways.iter().zip(&ratios).filter(|((way, _), _)| way.starts_with(side));
+            of_side.map(|(_, ratio)| *ratio).fold(f64::NAN, f64::max)
+        };
+        text += &format!(
+            "\n\nOur best ÷ llama.cpp's best, mean over tasks: {:.2}. Our text with and without speculation: {}.\n",
+            best("ours") / best("llama.cpp"),
+            if self.is_identical { "identical" } else { "DIFFERENT" },
+        );
+        text
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let ways = self.ways.iter().map(|(way, speeds)| {
+            let tasks: BTreeMap<&String, f64> =
+                speeds.iter().map(|(task, (tokens, seconds))| (task, tokens / seconds)).collect();
+            json!({ "way": way, "tokens_per_second": tasks })
+        });
+        json!({ "ways": ways.collect::<Vec<_>>(), "identical_output": self.is_identical })
+    }
+}
+
+fn number(value: &Value, pointer: &str) -> anyhow::Result<f64> {
+    value.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("no number {pointer} in {value}"))
+}
