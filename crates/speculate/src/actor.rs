@@ -40,6 +40,8 @@ pub struct DrafterActor {
 pub(crate) struct Limits {
     pub(crate) max_depth: usize,
     pub(crate) max_width: usize,
+    /// Tokens that the cache has room for beside the root.
+    pub(crate) room: usize,
     /// One step is computed whatever it is worth.
     pub(crate) is_probe: bool,
     /// All is computed whatever it is worth.
@@ -49,7 +51,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// Draft tokens of a pass at most.
     pub(crate) fn max_rows(&self) -> usize {
-        (self.max_depth * self.max_width).min(MAX_ROWS)
+        (self.max_depth * self.max_width).min(MAX_ROWS).min(self.room)
     }
 }
 

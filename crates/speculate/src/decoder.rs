@@ -184,6 +184,7 @@ impl SpeculativeDecoder {
         let limits = Limits {
             max_depth: self.options.draft_count.min(max_tokens - 1).min(room),
             max_width: self.options.max_width,
+            room,
             is_probe: false,
             is_fixed: self.options.is_fixed,
         };

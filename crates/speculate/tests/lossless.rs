@@ -245,9 +245,9 @@ fn a_stop_inside_a_draft_ends_there() {
 fn the_end_of_the_context_cuts_drafts() {
     let mut target = ToyTarget::new();
     target.context_len = 12;
-    let options = fixed(8, 1);
+    let options = fixed(8, 2);
     let mut decoder =
-        SpeculativeDecoder::new(&mut target, vec![drafter(1, right as Guess)], options).unwrap();
+        SpeculativeDecoder::new(&mut target, vec![drafter(2, right as Guess)], options).unwrap();
     let mut sampler = Sampler::new(SamplingParams::greedy()).unwrap();
     let first = decoder.prefill(&mut target, &PROMPT, LogitRows::Last).unwrap();
     let mut history = PROMPT.to_vec();

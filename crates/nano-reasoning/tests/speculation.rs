@@ -1,0 +1,184 @@
+//! Speculation on a real model: the text of none, whatever drafts. Needs SmolLM2 in the store (`nano-reasoning pull
+//! smollm2-135m`); without it each test says so and passes.
+
+use std::path::PathBuf;
+
+use nano_reasoning::config::Overrides;
+use nano_reasoning::{
+    Answer, DrafterChoice, FinishReason, GenerationConfig, Message, Orchestrator, Sampling, Speculation,
+};
+
+const MODEL: &str = "smollm2-135m";
+const PROMPTS: [&str; 4] = [
+    "Write a Python function that adds two numbers.",
+    "List the days of the week, then list them again.",
+    "Übersetze ins Englische: Guten Morgen.",
+    "{\"name\": \"Ada\", \"age\": 36} — write three more lines like this.",
+];
+
+struct Setup {
+    config: GenerationConfig,
+    _folder: tempfile::TempDir,
+}
+
+/// A configuration of its own; `None` where the model is not there.
+fn setup(choice: DrafterChoice, draft_count: u32) -> Option<Setup> {
+    let folder = tempfile::tempdir().unwrap();
+    let config_path: PathBuf = folder.path().join("config.json");
+    std::fs::write(&config_path, "{}").unwrap();
+    let config = GenerationConfig {
+        overrides: Overrides {
+            target_model_id: Some(MODEL.into()),
+            // The same model drafts for itself: it is always right.
+            drafter_model_id: (choice == DrafterChoice::Model).then(|| MODEL.into()),
+            draft_count: Some(draft_count),
+            ..Overrides::default()
+        },
+        sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
+        speculation: Speculation { drafter: choice, is_fixed: true, ..Speculation::default() },
+        context_len: Some(512),
+        n_threads: Some(2),
+        config_path: Some(config_path),
+        ..GenerationConfig::default()
+    };
+    // Looking is enough to know the store; nothing is downloaded by a test.
+    let machine = nano_reasoning::Machine::look(&config).unwrap();
+    if machine.store.resolve(MODEL).is_err() {
+        eprintln!("skipped: {MODEL} is not here; `nano-reasoning pull {MODEL}` fetches it");
+        return None;
+    }
+    Some(Setup { config, _folder: folder })
+}
+
+fn open(setup: &Setup) -> Orchestrator {
+    let mut orchestrator = Orchestrator::new(setup.config.clone());
+    orchestrator.initialize().unwrap();
+    orchestrator
+}
+
+fn answers(orchestrator: &mut Orchestrator, sampling: &Sampling, max_tokens: usize) -> Vec<Answer> {
+    orchestrator.set_sampling(sampling.clone()).unwrap();
+    PROMPTS.iter().map(|prompt| orchestrator.generate(prompt, max_tokens, |_| true).unwrap()).collect()
+}
+
+fn settings() -> [Sampling; 3] {
+    let greedy = Sampling { temperature: Some(0.0), ..Sampling::default() };
+    let warm = Sampling { temperature: Some(0.8), seed: Some(4), ..Sampling::default() };
+    [greedy, warm.clone(), Sampling { repetition_penalty: Some(1.2), min_p: Some(0.05), ..warm }]
+}
+
+#[test]
+fn a_draft_model_changes_no_token() {
+    let Some(setup) = setup(DrafterChoice::Model, 5) else { return };
+    let mut orchestrator = open(&setup);
+    for sampling in settings() {
+        orchestrator.set_speculating(false);
+        let plain = answers(&mut orchestrator, &sampling, 40);
+        orchestrator.engine().unwrap().reset().unwrap();
+        orchestrator.set_speculating(true);
+        let drafted = answers(&mut orchestrator, &sampling, 40);
+        for (plain, drafted) in plain.iter().zip(&drafted) {
+            assert_eq!(plain.tokens, drafted.tokens);
+            assert_eq!((&plain.text, plain.finish_reason), (&drafted.text, drafted.finish_reason));
+        }
+        let statistics = orchestrator.session_statistics();
+        // It knows the target's logits and random numbers; tokens that are rare and new it cannot propose.
+        assert!(statistics.average_acceptance_rate.unwrap() > 0.8, "{statistics:?}");
+        assert!(statistics.mean_accepted_length.unwrap() > 1.5);
+    }
+}
+
+#[test]
+fn a_chat_after_a_cut_answer_equals_a_cold_one() {
+    let Some(setup) = setup(DrafterChoice::Model, 6) else { return };
+    let mut warm = open(&setup);
+    let mut messages = vec![Message::user(PROMPTS[1])];
+    // Cut by the token limit, perhaps within an accepted run.
+    for max_tokens in [1, 7, 8, 9, 20] {
+        warm.engine().unwrap().reset().unwrap();
+        messages.truncate(1);
+        let first = warm.chat(&messages, max_tokens, |_| true).unwrap();
+        assert_eq!(first.finish_reason, FinishReason::MaxTokens);
+        assert_eq!(first.tokens.len(), max_tokens);
+        messages.push(Message::assistant(first.text));
+        messages.push(Message::user("Go on."));
+        let second = warm.chat(&messages, 24, |_| true).unwrap();
+        assert!(second.n_cached_tokens > 0);
+        warm.engine().unwrap().reset().unwrap();
+        let cold = warm.chat(&messages, 24, |_| true).unwrap();
+        assert_eq!(second.tokens, cold.tokens, "after an answer of {max_tokens} tokens");
+    }
+}
+
+#[test]
+fn a_cancelled_answer_leaves_a_sound_cache() {
+    let Some(setup) = setup(DrafterChoice::Model, 6) else { return };
+    let mut orchestrator = open(&setup);
+    let whole = orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap();
+    for n_pieces in [1, 3, 10] {
+        let mut n_seen = 0;
+        let cut = orchestrator
+            .generate(PROMPTS[0], 40, |piece| {
+                n_seen += usize::from(!piece.is_empty());
+                n_seen < n_pieces
+            })
+            .unwrap();
+        assert_eq!(cut.finish_reason, FinishReason::Cancelled);
+        assert!(whole.tokens.starts_with(&cut.tokens));
+        let again = orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap();
+        assert_eq!(again.tokens, whole.tokens);
+    }
+}
+
+#[test]
+fn stop_texts_inside_a_draft_end_the_answer_there() {
+    let Some(setup) = setup(DrafterChoice::Model, 7) else { return };
+    let mut orchestrator = open(&setup);
+    let whole = orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap();
+    let middle: String = whole.text.chars().skip(20).take(5).collect();
+    let greedy = Sampling { temperature: Some(0.0), stop: vec![middle.clone()], ..Sampling::default() };
+    orchestrator.set_sampling(greedy).unwrap();
+    let before = orchestrator.session_statistics().speculation.n_emitted;
+    let cut = orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap();
+    assert_eq!(cut.finish_reason, FinishReason::Stop);
+    assert_eq!(cut.text, whole.text[..whole.text.find(&middle).unwrap()]);
+    let statistics = orchestrator.session_statistics();
+    assert_eq!(statistics.speculation.n_emitted - before, cut.tokens.len() as u64 - 1);
+}
+
+#[test]
+fn a_full_context_ends_an_answer_as_without_drafts() {
+    let Some(mut setup) = setup(DrafterChoice::Model, 8) else { return };
+    setup.config.context_len = Some(64);
+    let mut orchestrator = open(&setup);
+    orchestrator.set_speculating(false);
+    let plain = orchestrator.generate(PROMPTS[1], 200, |_| true).unwrap();
+    orchestrator.engine().unwrap().reset().unwrap();
+    orchestrator.set_speculating(true);
+    let drafted = orchestrator.generate(PROMPTS[1], 200, |_| true).unwrap();
+    assert_eq!(plain.finish_reason, FinishReason::ContextFull);
+    assert_eq!((plain.tokens, plain.finish_reason), (drafted.tokens, drafted.finish_reason));
+}
+
+#[test]
+fn two_orchestrators_do_not_disturb_each_other() {
+    let Some(setup) = setup(DrafterChoice::Model, 4) else { return };
+    let (mut one, mut two) = (open(&setup), open(&setup));
+    let alone = one.generate(PROMPTS[0], 24, |_| true).unwrap();
+    let both = std::thread::scope(|scope| {
+        let one = scope.spawn(|| one.generate(PROMPTS[0], 24, |_| true).unwrap());
+        let two = scope.spawn(|| two.generate(PROMPTS[0], 24, |_| true).unwrap());
+        [one.join().unwrap(), two.join().unwrap()]
+    });
+    assert!(both.iter().all(|answer| answer.tokens == alone.tokens));
+}
+
+#[test]
+fn a_draft_model_that_is_asked_for_and_not_known_is_an_error() {
+    let Some(mut setup) = setup(DrafterChoice::Model, 4) else { return };
+    setup.config.overrides.drafter_model_id = None;
+    let error = Orchestrator::new(setup.config.clone()).initialize().unwrap_err().to_string();
+    assert!(error.contains("no draft model") && error.contains("--drafter-model"), "{error}");
+    setup.config.overrides.drafter_model_id = Some("./nowhere.gguf".into());
+    assert!(Orchestrator::new(setup.config).initialize().is_err());
+}
