@@ -26,7 +26,7 @@ enum Command {
     /// What other machines need, on x86-64 Linux: types for Apple and Arm, NEON tests in an emulator
     Cross(cross::Options),
     /// llama.cpp and this project beside each other: speed, memory, and with --correctness what they say
-    Peers(peers::Options),
+    Peers(Box<peers::Options>),
 }
 
 fn main() -> ExitCode {

@@ -5,6 +5,7 @@
 
 mod commands;
 mod correctness;
+mod eagle3;
 mod llama_cpp;
 mod measure;
 mod ours;
@@ -40,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long)]
     correctness: bool,
     #[command(flatten)]
-    speculation: speculation::Options,
+    speculation: speculation::SpeculationOptions,
     /// Write everything measured, round by round, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

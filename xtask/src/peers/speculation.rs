@@ -1,7 +1,7 @@
 //! Speculation of both sides on the same prompts: tokens a second, by task.
 
 use super::server::Server;
-use super::{Bench, Model};
+use super::{Bench, Model, eagle3, llama_cpp};
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// What is compared beside the model itself.
 #[derive(clap::Args)]
-pub(super) struct Options {
+pub(super) struct SpeculationOptions {
     /// Compare speculation instead: tokens a second of each side's kinds on prompts
     #[arg(long = "speculation")]
     pub(super) is_wanted: bool,
@@ -28,8 +28,15 @@ pub(super) struct Options {
     /// llama.cpp's draft model
     #[arg(long, default_value = "qwen2.5-coder-0.5b")]
     draft_model: String,
+    /// EAGLE-3 head for llama.cpp's draft-eagle3
+    #[arg(long, value_name = "FILE", default_value = "assets/heads/qwen2.5-coder-1.5b.eagle3.gguf")]
+    head: PathBuf,
     /// Kinds of llama.cpp's speculation
-    #[arg(long, value_delimiter = ',', default_value = "none,draft-simple,ngram-simple,ngram-mod")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "none,draft-simple,ngram-simple,ngram-mod,draft-eagle3"
+    )]
     kinds: Vec<String>,
     /// Ways of our own: values of --drafter
     #[arg(long, value_delimiter = ',', default_value = "auto")]
@@ -49,7 +56,7 @@ pub(super) struct Compared {
 ///
 /// # Errors
 /// If a program fails or prints what is not expected.
-pub(super) fn run(bench: &Bench, model: &Model, options: &Options) -> anyhow::Result<Compared> {
+pub(super) fn run(bench: &Bench, model: &Model, options: &SpeculationOptions) -> anyhow::Result<Compared> {
     let prompts = read(&options.prompts, options.per_task)?;
     let draft_model = bench.ours.model(&options.draft_model)?;
     let file = std::env::temp_dir().join(format!("nano-reasoning-peers-{}.jsonl", std::process::id()));
@@ -59,7 +66,7 @@ pub(super) fn run(bench: &Bench, model: &Model, options: &Options) -> anyhow::Re
     for round in 1..=bench.n_rounds.max(1) {
         for (i, drafter) in options.drafters.iter().enumerate() {
             println!("round {round}: ours, {drafter}");
-            let report = ours(bench, model, options, drafter, &file)?;
+            let report = ours(bench, model, &draft_model, options, drafter, &file)?;
             for (task, both) in report["tasks"].as_object().into_iter().flatten() {
                 for (i, way, side) in
                     [(0, "plain".to_owned(), "standard"), (i + 1, drafter.clone(), "speculative")]
@@ -87,12 +94,16 @@ pub(super) fn run(bench: &Bench, model: &Model, options: &Options) -> anyhow::Re
 fn ours(
     bench: &Bench,
     model: &Model,
-    options: &Options,
+    draft_model: &Model,
+    options: &SpeculationOptions,
     drafter: &str,
     file: &Path,
 ) -> anyhow::Result<Value> {
     let mut command = bench.ours.command("benchmark");
     command.arg("--model").arg(&model.path).args(["--threads", &bench.n_threads.to_string()]);
+    if drafter == "model" {
+        command.arg("--drafter-model").arg(&draft_model.path);
+    }
     command.args(["--compare", "--iterations", "1", "--drafter", drafter, "--json"]);
     command.args([
         "-m",
@@ -109,7 +120,7 @@ fn theirs(
     bench: &Bench,
     model: &Model,
     draft_model: &Model,
-    options: &Options,
+    options: &SpeculationOptions,
     kind: &str,
     prompts: &[Value],
     speeds: &mut Speeds,
@@ -119,7 +130,18 @@ fn theirs(
         let path = draft_model.path.to_string_lossy().into_owned();
         arguments.extend(["-md".to_owned(), path, "-td".to_owned(), bench.n_threads.to_string()]);
     }
-    let server = Server::start_with(bench, model, &arguments)?;
+    let mut as_llama = None;
+    if kind == "draft-eagle3" {
+        let folder = llama_cpp::peers_folder()?;
+        let target = folder.join(format!("{}-as-llama.gguf", model.name));
+        let head = folder.join(format!("{}-head.gguf", model.name));
+        eagle3::write_as_llama(&model.path, &target)?;
+        eagle3::write_with_output(&options.head, &model.path, &head)?;
+        arguments.extend(["-md".to_owned(), head.to_string_lossy().into_owned()]);
+        arguments.extend(["-td".to_owned(), bench.n_threads.to_string()]);
+        as_llama = Some(Model { name: model.name.clone(), path: target });
+    }
+    let server = Server::start_with(bench, as_llama.as_ref().unwrap_or(model), &arguments)?;
     for prompt in prompts {
         let task = prompt["task"].as_str().unwrap_or_default().to_owned();
         let mut messages = Vec::new();
