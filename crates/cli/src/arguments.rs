@@ -92,7 +92,7 @@ pub(crate) struct GlobalArgs {
 /// Values of the configuration file that are seldom given as flags.
 #[derive(Args)]
 struct LearningArgs {
-    /// Who drafts: nobody, what was written before, a small model, or whatever pays [default: auto]
+    /// Who drafts: nobody, what was written before, a small model, a head, or whatever pays [default: auto]
     #[arg(
         long,
         global = true,
@@ -101,6 +101,25 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     drafter: Option<DrafterChoice>,
+    /// EAGLE-3 head, a GGUF file [default: the one that ships for the model]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        hide_short_help = true,
+        help_heading = "Speculation and learning"
+    )]
+    head: Option<PathBuf>,
+    /// Draft over the head's so many most frequent tokens, beside those of the context [default: all it lists]
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        value_parser = count,
+        hide_short_help = true,
+        help_heading = "Speculation and learning"
+    )]
+    core_vocab: Option<usize>,
     /// Alternatives a draft may hold for one token; 1 for none [default: 2]
     #[arg(
         long,
@@ -377,6 +396,8 @@ impl GlobalArgs {
             sampling,
             speculation: Speculation {
                 drafter: learning.drafter.unwrap_or_default(),
+                head: learning.head.clone(),
+                core_vocab: learning.core_vocab,
                 max_width: learning.tree,
                 is_fixed: learning.is_draft_fixed,
             },

@@ -159,9 +159,52 @@ impl PackedMatrix {
         self.n_cols
     }
 
-    /// Bytes in memory.
+    /// Bytes in memory, room for more rows not counted.
     pub fn size_bytes(&self) -> usize {
-        self.memory.len()
+        self.n_groups() * self.n_units * self.unit_bytes
+    }
+
+    /// An empty matrix of the same type and columns, with room for `capacity` rows. Memory is taken as it fills.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn empty_like(&self, capacity: usize) -> Result<Self, Error> {
+        let group_bytes = self.n_units * self.unit_bytes;
+        let memory = Memory::zeroed(capacity.div_ceil(GROUP_ROWS) * group_bytes)?;
+        Ok(Self { n_rows: 0, memory, ..*self })
+    }
+
+    /// Rows there is room for.
+    pub fn capacity(&self) -> usize {
+        match self.n_units * self.unit_bytes {
+            0 => 0,
+            group_bytes => self.memory.len() / group_bytes * GROUP_ROWS,
+        }
+    }
+
+    /// Appends row `row` of `from`, as it is: products with it give the same bits.
+    ///
+    /// # Panics
+    /// If there is no such row, no room, or type or columns differ.
+    pub fn push_row(&mut self, from: &Self, row: usize) {
+        assert!(row < from.n_rows, "row {row} of {}", from.n_rows);
+        assert!(self.n_rows < self.capacity(), "room for {} rows", self.capacity());
+        assert_eq!((self.block_type, self.n_cols), (from.block_type, from.n_cols), "type and columns");
+        let (source, target) = (row % GROUP_ROWS, self.n_rows % GROUP_ROWS);
+        let group_bytes = self.n_units * self.unit_bytes;
+        let at = self.n_rows / GROUP_ROWS * group_bytes;
+        self.n_rows += 1;
+        let group = &mut self.memory[at..at + group_bytes];
+        let units = group
+            .chunks_exact_mut(self.unit_bytes)
+            .zip(from.group(row / GROUP_ROWS).chunks_exact(self.unit_bytes));
+        let bytes_of = |lane| lane_bytes(self.block_type, self.unit_bytes, lane);
+        let places: Vec<(usize, usize)> = bytes_of(target).into_iter().zip(bytes_of(source)).collect();
+        for (unit, from) in units {
+            for &(to, at) in &places {
+                unit[to] = from[at];
+            }
+        }
     }
 
     /// Row `row` as numbers, into `out`, `[n_cols]`.
@@ -200,6 +243,23 @@ impl PackedMatrix {
         let group_bytes = self.n_units * self.unit_bytes;
         &self.memory[group * group_bytes..][..group_bytes]
     }
+}
+
+/// Where the bytes of row `lane` lie in a unit, in the same order for each lane.
+fn lane_bytes(block_type: BlockType, unit_bytes: usize, lane: usize) -> Vec<usize> {
+    let mut unit = vec![0; unit_bytes];
+    with_format!(block_type, F => {
+        // Packing says it: whatever a row writes is its own. Two patterns, as a byte may come out as zero for one.
+        for pattern in [0xff, 0x55] {
+            let mut packed = vec![0; unit_bytes];
+            F::pack_row(&[pattern; 256][..F::SOURCE_BYTES], lane, &mut packed);
+            unit.iter_mut().zip(packed).for_each(|(seen, byte)| *seen |= byte);
+        }
+    }, {
+        let bytes = block_type.block_bytes();
+        unit[lane * bytes..(lane + 1) * bytes].fill(1);
+    });
+    unit.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, _)| at).collect()
 }
 
 /// Columns and bytes of a unit. Dense types have units of one column, 16 numbers.

@@ -9,6 +9,7 @@
 //! | `qwen2.rs`, `qwen3.rs`, `llama.rs` | what sets each architecture apart, one file each |
 //! | `pass.rs` | the forward pass that they share, top to bottom |
 //! | `sequence.rs` | one sequence: chunks, trees, rollback |
+//! | `eagle3/` | a drafting head beside a target |
 //! | `rope.rs` | rotary positions and their scalings |
 //! | `gguf_model/` | reading all that from a GGUF file |
 //! | `hugging_face/` | reading it from a folder, MLX's quantization included |
@@ -20,11 +21,13 @@
 
 mod architecture;
 mod config;
+mod eagle3;
 mod error;
 mod gguf_model;
 mod hugging_face;
 mod llama;
 mod model;
+mod output_rows;
 mod parallel;
 mod pass;
 mod qwen2;
@@ -34,6 +37,7 @@ mod sequence;
 mod weights;
 
 pub use config::ModelConfig;
+pub use eagle3::{Eagle3Head, HeadOptions};
 pub use error::Error;
 pub use model::{CpuModel, LoadOptions};
 pub use rope::{RopeConfig, RopeScaling};

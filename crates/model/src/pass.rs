@@ -223,16 +223,17 @@ fn add(model: &CpuModel, x: &mut [f32], delta: &[f32], n_rows: usize) {
     });
 }
 
-/// Final norm and output matrix over the rows `rows` that [`run_layers`] left at the front of the stream.
-/// `hidden` is `[n_rows, hidden_dim]`, `logits` is `[n_rows, vocab_size]`.
+/// Final norm and `output`, the output matrix or rows of it, over the rows `rows` that [`run_layers`] left at the front
+/// of the stream. `hidden` is `[n_rows, hidden_dim]`, `logits` is `[n_rows, output.n_rows()]`.
 pub(crate) fn output(
     model: &CpuModel,
+    output: &PackedMatrix,
     scratch: &mut Scratch,
     rows: Range<usize>,
     hidden: &mut [f32],
     logits: &mut [f32],
 ) {
-    let CpuModel { config, kernels, pool, output_norm, output, .. } = model;
+    let CpuModel { config, kernels, pool, output_norm, .. } = model;
     let hidden_dim = config.hidden_dim;
     let x = &scratch.x[rows.start * hidden_dim..rows.end * hidden_dim];
     for_each_row(pool, rows.len(), [&mut *hidden], |row, [hidden]| {

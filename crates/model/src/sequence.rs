@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::model::CpuModel;
+use crate::output_rows::OutputRows;
 use crate::pass::{self, Batch, Scratch};
 use nano_reasoning_engine::{self as engine, Forward, LogitRows, ModelShape, TargetModel, TokenTree};
 use nano_reasoning_kernels::KvLayer;
@@ -27,8 +28,8 @@ pub struct CpuSequence {
     positions: Vec<usize>,
     /// Ancestors of a tree's nodes.
     ancestors: Vec<u64>,
-    /// Tokens whose logits are wanted; `None` for all.
-    selected: Option<Vec<u32>>,
+    /// Rows of the output matrix that are wanted; `None` for all.
+    selected: Option<OutputRows>,
     logits: Vec<f32>,
     tap_rows: Vec<f32>,
     hidden: Vec<f32>,
@@ -149,7 +150,14 @@ impl TargetModel for CpuSequence {
         if let Some(&token) = tokens.into_iter().flatten().find(unknown) {
             return Err(engine::Error::UnknownToken { token, vocab_size });
         }
-        self.selected = tokens.map(<[u32]>::to_vec);
+        let output = &self.model.output;
+        let Some(tokens) = tokens else {
+            self.selected = None;
+            return Ok(());
+        };
+        if !self.selected.as_mut().is_some_and(|selected| selected.extend_to(output, tokens)) {
+            self.selected = Some(OutputRows::new(output, tokens)?);
+        }
         Ok(())
     }
 
@@ -160,7 +168,9 @@ impl TargetModel for CpuSequence {
     fn forward(&mut self, tree: &TokenTree, rows: LogitRows) -> engine::Result<Forward<'_>> {
         let is_chain = tree.is_chain();
         self.check(tree, is_chain)?;
-        let (hidden_dim, vocab_size) = (self.model.config.hidden_dim, self.model.config.vocab_size);
+        let hidden_dim = self.model.config.hidden_dim;
+        let n_outputs =
+            self.selected.as_ref().map_or(self.model.config.vocab_size, |rows| rows.tokens().len());
         let n_nodes = tree.len();
         let n_rows = match rows {
             LogitRows::None => 0,
@@ -168,7 +178,7 @@ impl TargetModel for CpuSequence {
             LogitRows::All => n_nodes,
         };
         let tap_len = self.taps.len() * hidden_dim;
-        grow(&mut self.logits, n_rows * vocab_size);
+        grow(&mut self.logits, n_rows * n_outputs);
         grow(&mut self.hidden, n_rows * hidden_dim);
         grow(&mut self.tap_rows, n_nodes * tap_len);
         self.last.start = self.len;
@@ -198,25 +208,15 @@ impl TargetModel for CpuSequence {
             pass::run_layers(&self.model, &mut self.cache, &mut self.scratch, &batch, taps);
             if !scored.is_empty() {
                 let hidden = &mut self.hidden[to * hidden_dim..][..scored.len() * hidden_dim];
-                let logits = &mut self.logits[to * vocab_size..][..scored.len() * vocab_size];
+                let logits = &mut self.logits[to * n_outputs..][..scored.len() * n_outputs];
                 let rows = scored.start - wanted.start..scored.end - wanted.start;
-                pass::output(&self.model, &mut self.scratch, rows, hidden, logits);
+                let output = self.selected.as_ref().map_or(&self.model.output, OutputRows::matrix);
+                pass::output(&self.model, output, &mut self.scratch, rows, hidden, logits);
             }
         }
         self.len += n_nodes;
-        let n_logits = match &self.selected {
-            None => n_rows * vocab_size,
-            Some(tokens) => {
-                for row in 0..n_rows {
-                    let chosen: Vec<f32> =
-                        tokens.iter().map(|&token| self.logits[row * vocab_size + token as usize]).collect();
-                    self.logits[row * tokens.len()..][..tokens.len()].copy_from_slice(&chosen);
-                }
-                n_rows * tokens.len()
-            }
-        };
         Ok(Forward {
-            logits: &self.logits[..n_logits],
+            logits: &self.logits[..n_rows * n_outputs],
             taps: &self.tap_rows[..n_nodes * tap_len],
             hidden: &self.hidden[..n_rows * hidden_dim],
         })

@@ -295,6 +295,12 @@ pub enum Error {
     /// Speculation cannot be set up, or failed.
     #[error(transparent)]
     Speculation(#[from] nano_reasoning_speculate::Error),
+    /// A head is asked for and none is known.
+    #[error("no head ships for '{target}'; name a file with --head, or use --drafter ngram")]
+    NoHead {
+        /// The target.
+        target: String,
+    },
     /// A draft model is asked for and none is known.
     #[error(
         "no draft model is known for '{target}'; name one of the same vocabulary with --drafter-model, or use --drafter ngram"

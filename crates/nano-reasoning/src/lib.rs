@@ -15,6 +15,7 @@ mod atomic_file;
 pub mod config;
 mod error;
 pub mod hardware;
+mod heads;
 mod near_miss;
 mod orchestrator;
 mod quantity;

@@ -196,3 +196,29 @@ fn rejects_bytes_that_do_not_fit_the_shape() {
     assert_eq!(message(256, &[0; 144]), "2 x 256 weights of type Q4_K are 288 bytes, found 144");
     assert_eq!(message(100, &[0; 144]), "rows of 100 weights cannot be cut into Q4_K blocks of 256");
 }
+
+/// Rows gathered one by one give what they give in their own matrix.
+#[test]
+fn gathered_rows_multiply_as_in_their_matrix() {
+    each_type(|block_type| {
+        let (n_rows, n_cols) = (50, 512);
+        let pool = Pool::new(2);
+        let bytes = random_weights(block_type, n_rows, n_cols, 3);
+        let whole = PackedMatrix::pack(&pool, block_type, n_rows, n_cols, &bytes).unwrap();
+        let rows = [49, 0, 17, 16, 33, 48, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 31, 49, 20];
+        let mut gathered = whole.empty_like(40).unwrap();
+        rows.iter().for_each(|&row| gathered.push_row(&whole, row));
+        let x = random_values(3 * n_cols, 5);
+        for kernels in Kernels::available() {
+            let (all, some) = (multiply(kernels, &pool, &whole, &x), multiply(kernels, &pool, &gathered, &x));
+            for (all, some) in all.chunks(n_rows).zip(some.chunks(rows.len())) {
+                let wanted: Vec<f32> = rows.iter().map(|&row| all[row]).collect();
+                assert_eq!(bits(some), bits(&wanted), "{block_type:?}");
+            }
+        }
+        let (mut found, mut wanted) = (vec![0.0; n_cols], vec![0.0; n_cols]);
+        gathered.read_row(2, &mut found);
+        whole.read_row(17, &mut wanted);
+        assert_eq!(bits(&found), bits(&wanted), "{block_type:?}");
+    });
+}

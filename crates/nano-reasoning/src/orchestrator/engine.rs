@@ -10,7 +10,7 @@ use nano_reasoning_model::{CpuModel, LoadOptions};
 use nano_reasoning_speculate::{Drafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
 
-use super::speculation::{DrafterChoice, model_drafter};
+use super::speculation::{head_drafter, model_drafter};
 use super::{GenerationConfig, Machine, machine};
 use crate::Result;
 use crate::store::{Format, Resolved};
@@ -90,13 +90,13 @@ impl Engine {
         let mut target: Box<dyn TargetModel> = Box::new(sequence);
         let context_len = target.shape().context_len;
         let mut drafters: Vec<Box<dyn Drafter>> = Vec::new();
+        if let Some(file) = config.speculation.head_file(machine, &resolved.name)? {
+            drafters.push(head_drafter(&file, config.speculation.core_vocab, &model, context_len)?);
+        }
         if let Some(draft_model) = draft_model {
             drafters.push(model_drafter(draft_model, &model, &tokenizer, context_len)?);
         }
         let options = config.speculation.options(machine);
-        if config.speculation.drafter == DrafterChoice::None || options.draft_count == 0 {
-            drafters.clear();
-        }
         let decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
         let pool = model.pool().clone();
         Ok(Self { tokenizer, template, target, info, decoder, cached: Vec::new(), pool })

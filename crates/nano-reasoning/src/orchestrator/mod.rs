@@ -89,7 +89,7 @@ impl Orchestrator {
         let machine = self.machine.insert(Machine::look(&self.config)?);
         let target = &machine.settings.target_model_id.value;
         let resolved: Resolved = machine.store.ensure(target, progress)?;
-        let draft_model = match self.config.speculation.draft_model(machine)? {
+        let draft_model = match self.config.speculation.draft_model(machine, &resolved.name)? {
             Some(id) => Some(machine.store.ensure(id, progress)?),
             None => None,
         };

@@ -1,18 +1,19 @@
 //! Which drafters a session has, and how far they may go.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use nano_reasoning_gguf::GgufFile;
-use nano_reasoning_model::{CpuModel, LoadOptions};
-use nano_reasoning_speculate::{Drafter, ModelDrafter, SpeculationOptions};
+use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
+use nano_reasoning_speculate::{Drafter, HeadDrafter, ModelDrafter, SpeculationOptions};
 use nano_reasoning_text::Tokenizer;
 
 use super::Machine;
 use crate::config::Source;
 use crate::store::{Format, Resolved};
-use crate::{Error, Result};
+use crate::{Error, Result, heads};
 
 /// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
 const MAX_DRAFT: usize = 16;
@@ -20,10 +21,14 @@ const MAX_DRAFT: usize = 16;
 const MODEL_CORE_VOCAB: u32 = 24_576;
 
 /// What speculation shall use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Speculation {
     /// Who drafts.
     pub drafter: DrafterChoice,
+    /// A head's GGUF file, instead of the one that ships for the target.
+    pub head: Option<PathBuf>,
+    /// Rows of the head's core list to draft over; `None` for all.
+    pub core_vocab: Option<usize>,
     /// Alternatives that may follow one token; `None` for 2, and 1 is chains.
     pub max_width: Option<usize>,
     /// Whether drafts are always as long as they may be: to measure drafters, not to be fast.
@@ -39,6 +44,8 @@ pub enum DrafterChoice {
     Ngram,
     /// A small model.
     Model,
+    /// A head that reads the target's hidden states.
+    Head,
     /// All there is for the target, whichever pays.
     #[default]
     Auto,
@@ -46,7 +53,7 @@ pub enum DrafterChoice {
 
 impl DrafterChoice {
     /// All choices.
-    pub const ALL: [Self; 4] = [Self::None, Self::Ngram, Self::Model, Self::Auto];
+    pub const ALL: [Self; 5] = [Self::None, Self::Ngram, Self::Model, Self::Head, Self::Auto];
 
     /// Its name, as `--drafter` takes it.
     pub fn name(self) -> &'static str {
@@ -54,6 +61,7 @@ impl DrafterChoice {
             Self::None => "none",
             Self::Ngram => "ngram",
             Self::Model => "model",
+            Self::Head => "head",
             Self::Auto => "auto",
         }
     }
@@ -70,7 +78,7 @@ impl FromStr for DrafterChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|choice| choice.name() == text);
-        found.ok_or_else(|| format!("unknown drafter '{text}'; allowed: none, ngram, model, auto"))
+        found.ok_or_else(|| format!("unknown drafter '{text}'; allowed: none, ngram, model, head, auto"))
     }
 }
 
@@ -86,13 +94,37 @@ impl Speculation {
         }
     }
 
-    /// Whether a draft model is to be loaded.
+    /// Whether nothing shall draft.
+    pub(super) fn is_off(&self, machine: &Machine) -> bool {
+        self.drafter == DrafterChoice::None || machine.settings.draft_count.value == 0
+    }
+
+    /// The head that is to be loaded for the model of the catalogue called `name`.
+    ///
+    /// # Errors
+    /// If its file is broken; [`Error::NoHead`] if one is asked for and none is known.
+    pub(super) fn head_file(&self, machine: &Machine, name: &str) -> Result<Option<GgufFile>> {
+        if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Head | DrafterChoice::Auto) {
+            return Ok(None);
+        }
+        match (&self.head, heads::shipped(name)) {
+            (Some(path), _) => Ok(Some(GgufFile::open(path)?)),
+            (None, Some(bytes)) => Ok(Some(GgufFile::from_bytes(bytes)?)),
+            (None, None) if self.drafter == DrafterChoice::Auto => Ok(None),
+            (None, None) => Err(Error::NoHead { target: name.to_owned() }),
+        }
+    }
+
+    /// The draft model that is to be loaded. Beside a head none is: a head drafts as well for a tenth of the time.
     ///
     /// # Errors
     /// [`Error::NoDraftModel`] if one is asked for and none is known.
-    pub(super) fn draft_model<'a>(&self, machine: &'a Machine) -> Result<Option<&'a str>> {
+    pub(super) fn draft_model<'a>(&self, machine: &'a Machine, name: &str) -> Result<Option<&'a str>> {
         let settings = &machine.settings;
+        let has_head = self.head.is_some() || heads::shipped(name).is_some();
         match (self.drafter, &settings.drafter_model_id.value) {
+            _ if self.is_off(machine) => Ok(None),
+            (DrafterChoice::Auto, _) if has_head => Ok(None),
             (DrafterChoice::Model, None) => {
                 Err(Error::NoDraftModel { target: settings.target_model_id.value.clone() })
             }
@@ -102,6 +134,17 @@ impl Speculation {
             _ => Ok(None),
         }
     }
+}
+
+/// A drafter around the head in `file`.
+pub(super) fn head_drafter(
+    file: &GgufFile,
+    core_vocab: Option<usize>,
+    target: &Arc<CpuModel>,
+    context_len: usize,
+) -> Result<Box<dyn Drafter>> {
+    let head = Eagle3Head::from_gguf(file, target, context_len, &HeadOptions { core_vocab })?;
+    Ok(Box::new(HeadDrafter::new("head", Box::new(head))))
 }
 
 /// A drafter around the model `resolved`, sharing the target's threads.
