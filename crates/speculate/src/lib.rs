@@ -10,6 +10,7 @@ mod drafter;
 mod error;
 mod head_drafter;
 mod model_drafter;
+mod ngram;
 mod statistics;
 mod verification;
 
@@ -21,6 +22,7 @@ pub use drafter::Drafter;
 pub use error::Error;
 pub use head_drafter::HeadDrafter;
 pub use model_drafter::ModelDrafter;
+pub use ngram::NgramDrafter;
 pub use statistics::{DrafterStatistics, PositionStatistics, SpeculationStatistics};
 pub use verification::{CycleTimes, Observer, Verification};
 

@@ -7,7 +7,7 @@ use nano_reasoning_engine::{LogitRows, Sampler, TargetModel};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::Pool;
 use nano_reasoning_model::{CpuModel, LoadOptions};
-use nano_reasoning_speculate::{Drafter, Observer, SpeculationOptions, SpeculativeDecoder};
+use nano_reasoning_speculate::{Drafter, NgramDrafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
 
 use super::speculation::{head_drafter, model_drafter};
@@ -95,6 +95,9 @@ impl Engine {
         }
         if let Some(draft_model) = draft_model {
             drafters.push(model_drafter(draft_model, &model, &tokenizer, context_len)?);
+        }
+        if config.speculation.uses_ngrams(machine) {
+            drafters.push(Box::new(NgramDrafter::default()));
         }
         let options = config.speculation.options(machine);
         let decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;

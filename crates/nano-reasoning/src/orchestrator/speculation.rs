@@ -99,6 +99,11 @@ impl Speculation {
         self.drafter == DrafterChoice::None || machine.settings.draft_count.value == 0
     }
 
+    /// Whether what was written before is drafted from.
+    pub(super) fn uses_ngrams(&self, machine: &Machine) -> bool {
+        !self.is_off(machine) && matches!(self.drafter, DrafterChoice::Ngram | DrafterChoice::Auto)
+    }
+
     /// The head that is to be loaded for the model of the catalogue called `name`.
     ///
     /// # Errors

@@ -6,8 +6,10 @@ const N_BINS: usize = 14;
 const N_DEPTHS: usize = 3;
 /// Outcomes that the starting estimate counts for.
 const PRIOR_WEIGHT: f32 = 3.0;
-/// Outcomes after which an old one counts for less than a third.
+/// Outcomes after which an old one counts for less than a third: what confidence means is a trait of the drafter …
 const MEMORY: f32 = 200.0;
+/// … and how often it is right one of the text.
+const DEPTH_MEMORY: f32 = 25.0;
 
 /// The learnt chances of one drafter.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +30,8 @@ impl Outcomes {
         Self { n_tried: PRIOR_WEIGHT, n_hits: PRIOR_WEIGHT * hit_probability }
     }
 
-    fn add(&mut self, weight: f32, is_hit: bool) {
-        let keep = 1.0 - weight / MEMORY;
+    fn add(&mut self, weight: f32, memory: f32, is_hit: bool) {
+        let keep = 1.0 - weight / memory;
         self.n_tried = self.n_tried * keep + weight;
         self.n_hits = self.n_hits * keep + if is_hit { weight } else { 0.0 };
     }
@@ -62,14 +64,14 @@ impl Calibration {
     /// Learns what became of a proposal whose parent was taken.
     pub fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
         for (bin, share) in neighbours(confidence) {
-            self.bins[depth.min(N_DEPTHS - 1)][bin].add(share, is_hit);
+            self.bins[depth.min(N_DEPTHS - 1)][bin].add(share, MEMORY, is_hit);
         }
     }
 
     /// Learns whether the target took the drafter's likeliest token at `depth`.
     pub fn add_depth(&mut self, depth: usize, is_hit: bool) {
         let depth = depth.min(self.depths.len() - 1);
-        self.depths[depth].add(1.0, is_hit);
+        self.depths[depth].add(1.0, DEPTH_MEMORY, is_hit);
     }
 }
 
