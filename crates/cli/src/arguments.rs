@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Pull(PullArgs),
     /// List the models, or remove one
     Models(ModelsArgs),
+    /// Show or forget the answers that drafts are made from
+    History(HistoryArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -133,6 +135,9 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     tree: Option<usize>,
+    /// Neither keep answers for later drafts nor draft from earlier ones
+    #[arg(long = "no-history", global = true, help_heading = "Speculation and learning")]
+    is_history_off: bool,
     /// Draft as far as --draft-count allows, whatever it costs: to measure drafters
     #[arg(
         long = "fixed-draft",
@@ -329,6 +334,24 @@ pub(crate) enum ModelsCommand {
 }
 
 #[derive(Args)]
+pub(crate) struct HistoryArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<HistoryCommand>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum HistoryCommand {
+    /// Show how much is kept, and where; the default
+    Show {
+        /// Print JSON
+        #[arg(long = "json")]
+        is_json: bool,
+    },
+    /// Forget all of it
+    Clear,
+}
+
+#[derive(Args)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
@@ -399,6 +422,7 @@ impl GlobalArgs {
                 head: learning.head.clone(),
                 core_vocab: learning.core_vocab,
                 max_width: learning.tree,
+                is_history_off: learning.is_history_off,
                 is_fixed: learning.is_draft_fixed,
             },
             context_len: self.context,

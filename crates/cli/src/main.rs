@@ -7,6 +7,7 @@ mod chat;
 mod completions;
 mod failure;
 mod generate;
+mod history;
 mod info;
 mod interrupt;
 mod logging;
@@ -38,6 +39,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Benchmark(arguments) => benchmark::run(&global, &arguments)?,
         Command::Pull(arguments) => pull::run(&arguments)?,
         Command::Models(arguments) => models::run(&arguments)?,
+        Command::History(arguments) => history::run(&arguments)?,
         Command::Completions(arguments) => completions::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

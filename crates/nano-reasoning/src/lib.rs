@@ -23,11 +23,13 @@ pub mod store;
 pub mod tier;
 
 pub use error::{Attempt, Error};
-pub use nano_reasoning_speculate::{Observer, SpeculationOptions, SpeculationStatistics, Verification};
+pub use nano_reasoning_speculate::{
+    HistoryStore, HistorySummary, Observer, SpeculationOptions, SpeculationStatistics, Verification,
+};
 pub use nano_reasoning_text::Message;
 pub use orchestrator::{
     Answer, DrafterChoice, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning,
-    Orchestrator, Sampling, SessionStatistics, Speculation,
+    Orchestrator, Sampling, SessionStatistics, Speculation, history_folder, history_key,
 };
 
 /// Result of a call of this crate.

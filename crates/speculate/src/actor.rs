@@ -166,6 +166,10 @@ impl DrafterActor {
         }
     }
 
+    pub(crate) fn end_answer(&mut self, answer: &[u32]) {
+        guard(&mut self.drafter, &mut self.is_dropped, |drafter| drafter.end_answer(answer));
+    }
+
     /// Lets it add to `tree`, as drafter number `index`, and learns what that takes. Returns the seconds.
     pub(crate) fn draft(
         &mut self,

@@ -156,6 +156,13 @@ impl SpeculativeDecoder {
         Ok(())
     }
 
+    /// Tells the drafters that an answer is whole: `answer` is its tokens and a few before it.
+    pub fn end_answer(&mut self, answer: &[u32]) {
+        if self.options.draft_count > 0 {
+            self.actors.iter_mut().for_each(|actor| actor.end_answer(answer));
+        }
+    }
+
     /// Writes the next tokens, at least one and at most `max_tokens`.
     ///
     /// `history` is all tokens, of which the target's cache holds all but the last; that stays so. Each new token goes to

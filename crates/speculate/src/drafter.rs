@@ -39,6 +39,14 @@ pub trait Drafter: Send {
     /// Whatever keeps it from drafting on.
     fn truncate(&mut self, len: usize) -> Result<()>;
 
+    /// An answer is whole: its tokens, and a few before it that say where an answer begins.
+    ///
+    /// # Errors
+    /// Whatever keeps it from drafting on.
+    fn end_answer(&mut self, _answer: &[u32]) -> Result<()> {
+        Ok(())
+    }
+
     /// Proposes what follows `context`: all committed tokens and one more, whose pass is to come.
     ///
     /// A drafter that works token by token asks [`Draft::is_worth_a_step`] before each step, and tells

@@ -22,7 +22,7 @@ pub use drafter::Drafter;
 pub use error::Error;
 pub use head_drafter::HeadDrafter;
 pub use model_drafter::ModelDrafter;
-pub use ngram::NgramDrafter;
+pub use ngram::{DEFAULT_HISTORY_TOKENS, HistoryStore, HistorySummary, NgramDrafter};
 pub use statistics::{DrafterStatistics, PositionStatistics, SpeculationStatistics};
 pub use verification::{CycleTimes, Observer, Verification};
 

@@ -205,6 +205,17 @@ impl Tokenizer {
         (0..n_common).find(is_different)
     }
 
+    /// A number that two tokenizers share if all their ids mean the same (and by chance else, once in 2⁶⁴).
+    pub fn vocabulary_hash(&self) -> u64 {
+        (0..self.vocab_size() as u32).fold(0xcbf2_9ce4_8422_2325, |hash, token| {
+            let ends = [0xff, u8::from(self.is_marker(token))];
+            self.token_bytes(token)
+                .iter()
+                .chain(&ends)
+                .fold(hash, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        })
+    }
+
     /// The tokens of `text`, without a token that begins or ends it.
     pub fn encode(&self, text: &str, special: Special) -> Vec<u32> {
         let mut tokens = Vec::with_capacity(text.len() / 3);

@@ -21,7 +21,9 @@ struct Report {
 }
 
 pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
-    let config: GenerationConfig = global.config(&AnswerArgs::measured(arguments.temperature))?;
+    let mut config: GenerationConfig = global.config(&AnswerArgs::measured(arguments.temperature))?;
+    // What was measured once would be copied the next time.
+    config.speculation.is_history_off = true;
     let report = match &arguments.prompts {
         Some(path) => prompts::run(config, arguments, prompts::read(path)?)?,
         None if arguments.compares => prompts::run(config, arguments, prompts::own())?,

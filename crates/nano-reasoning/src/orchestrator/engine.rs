@@ -7,7 +7,7 @@ use nano_reasoning_engine::{LogitRows, Sampler, TargetModel};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::Pool;
 use nano_reasoning_model::{CpuModel, LoadOptions};
-use nano_reasoning_speculate::{Drafter, NgramDrafter, Observer, SpeculationOptions, SpeculativeDecoder};
+use nano_reasoning_speculate::{Drafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
 
 use super::speculation::{head_drafter, model_drafter};
@@ -15,6 +15,9 @@ use super::{GenerationConfig, Machine, machine};
 use crate::Result;
 use crate::store::{Format, Resolved};
 use crate::tier::CONTEXT_LEN;
+
+/// Tokens before an answer that are kept with it: they say that one begins.
+const N_BEFORE_ANSWER: usize = 3;
 
 /// A loaded model and its one sequence.
 pub struct Engine {
@@ -96,9 +99,7 @@ impl Engine {
         if let Some(draft_model) = draft_model {
             drafters.push(model_drafter(draft_model, &model, &tokenizer, context_len)?);
         }
-        if config.speculation.uses_ngrams(machine) {
-            drafters.push(Box::new(NgramDrafter::default()));
-        }
+        drafters.extend(config.speculation.ngram_drafter(machine, &tokenizer));
         let options = config.speculation.options(machine);
         let decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
         let pool = model.pool().clone();
@@ -140,6 +141,11 @@ impl Engine {
     /// If the model's chat template refuses it.
     pub fn encode(&self, messages: &[Message]) -> Result<Vec<u32>> {
         Ok(self.tokenizer.encode_chat(&self.template, messages, true)?)
+    }
+
+    /// Tells the drafters that an answer is whole: the tokens of `history` from `start` on.
+    pub(super) fn end_answer(&mut self, history: &[u32], start: usize) {
+        self.decoder.end_answer(&history[start.saturating_sub(N_BEFORE_ANSWER)..]);
     }
 
     /// Rolls the cache back to what it shares with `tokens`, less than all of them: the last one is always

@@ -105,6 +105,9 @@ pub(super) fn answer(
     };
     let decode_s = started.elapsed().as_secs_f64();
     let speculation = engine.decoder().statistics().since(&before);
+    if finish_reason != FinishReason::Cancelled {
+        engine.end_answer(&history, prompt.len());
+    }
     let mut tokens = history.split_off(prompt.len());
     tokens.pop_if(|token| engine.tokenizer.is_end(*token));
     let text = output.finish(on_piece);

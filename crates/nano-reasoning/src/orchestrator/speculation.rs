@@ -7,11 +7,14 @@ use std::sync::Arc;
 
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
-use nano_reasoning_speculate::{Drafter, HeadDrafter, ModelDrafter, SpeculationOptions};
+use nano_reasoning_speculate::{
+    DEFAULT_HISTORY_TOKENS, Drafter, HeadDrafter, HistoryStore, ModelDrafter, NgramDrafter,
+    SpeculationOptions,
+};
 use nano_reasoning_text::Tokenizer;
 
 use super::Machine;
-use crate::config::Source;
+use crate::config::{Environment, Source};
 use crate::store::{Format, Resolved};
 use crate::{Error, Result, heads};
 
@@ -31,6 +34,8 @@ pub struct Speculation {
     pub core_vocab: Option<usize>,
     /// Alternatives that may follow one token; `None` for 2, and 1 is chains.
     pub max_width: Option<usize>,
+    /// Whether answers are neither kept for later drafts nor drafted from.
+    pub is_history_off: bool,
     /// Whether drafts are always as long as they may be: to measure drafters, not to be fast.
     pub is_fixed: bool,
 }
@@ -99,9 +104,18 @@ impl Speculation {
         self.drafter == DrafterChoice::None || machine.settings.draft_count.value == 0
     }
 
-    /// Whether what was written before is drafted from.
-    pub(super) fn uses_ngrams(&self, machine: &Machine) -> bool {
-        !self.is_off(machine) && matches!(self.drafter, DrafterChoice::Ngram | DrafterChoice::Auto)
+    /// A drafter that copies what was written before, in earlier answers too.
+    pub(super) fn ngram_drafter(&self, machine: &Machine, tokenizer: &Tokenizer) -> Option<Box<dyn Drafter>> {
+        if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Ngram | DrafterChoice::Auto) {
+            return None;
+        }
+        let folder = history_folder(&machine.environment);
+        let open = || HistoryStore::open(&folder, &history_key(tokenizer), DEFAULT_HISTORY_TOKENS);
+        let history = (!self.is_history_off).then(open).transpose().unwrap_or_else(|error| {
+            tracing::warn!(path = %folder.display(), %error, "earlier answers cannot be read; drafting goes on without");
+            None
+        });
+        Some(Box::new(NgramDrafter::new(history)))
     }
 
     /// The head that is to be loaded for the model of the catalogue called `name`.
@@ -139,6 +153,16 @@ impl Speculation {
             _ => Ok(None),
         }
     }
+}
+
+/// Where earlier answers lie.
+pub fn history_folder(environment: &Environment) -> PathBuf {
+    environment.checkpoints_dir.value.join("history")
+}
+
+/// What the answers of models with this tokenizer are kept under.
+pub fn history_key(tokenizer: &Tokenizer) -> String {
+    format!("{:016x}", tokenizer.vocabulary_hash())
 }
 
 /// A drafter around the head in `file`.

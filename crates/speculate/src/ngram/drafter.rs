@@ -1,6 +1,7 @@
 //! A drafter that copies: the longest match of the context's end, and what followed it most often.
 
-use super::suffix_index::{Follower, MAX_MATCH, SEPARATOR, SuffixIndex};
+use super::history_store::HistoryStore;
+use super::suffix_index::{Follower, MAX_MATCH, SuffixIndex};
 use crate::{Candidate, Draft, Drafter, Result};
 
 /// Chance that what followed a match of so many tokens, always, follows again: replayed over answers of the 1.5B model.
@@ -11,12 +12,12 @@ const NEARNESS: f32 = 4.0;
 const MIN_MATCH: usize = 2;
 
 /// Drafts what followed the same words before.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct NgramDrafter {
     /// The conversation's committed tokens.
     conversation: SuffixIndex,
     /// Earlier answers.
-    history: SuffixIndex,
+    history: Option<HistoryStore>,
     followers: Vec<Follower>,
     others: Vec<Follower>,
     candidates: Vec<Candidate>,
@@ -24,20 +25,19 @@ pub struct NgramDrafter {
 }
 
 impl NgramDrafter {
-    /// A drafter that also knows `history`, earlier sequences of tokens.
-    pub fn new<'a>(history: impl IntoIterator<Item = &'a [u32]>) -> Self {
-        let mut drafter = Self::default();
-        for sequence in history {
-            drafter.history.extend(sequence);
-            drafter.history.extend(&[SEPARATOR]);
-        }
-        drafter
+    /// A drafter that also knows earlier answers, and adds new ones to them.
+    pub fn new(history: Option<HistoryStore>) -> Self {
+        Self { history, ..Self::default() }
     }
 
     /// Fills `self.followers` with what may follow the path, and returns the match's length.
     fn find(&mut self, longest: usize) -> usize {
         let near = self.conversation.find(&self.path, longest, &mut self.followers);
-        let far = self.history.find(&self.path, longest, &mut self.others);
+        self.others.clear();
+        let far = match &self.history {
+            Some(history) => history.index().find(&self.path, longest, &mut self.others),
+            None => 0,
+        };
         if far > near {
             std::mem::swap(&mut self.followers, &mut self.others);
         } else if far == near {
@@ -69,6 +69,13 @@ impl Drafter for NgramDrafter {
 
     fn truncate(&mut self, len: usize) -> Result<()> {
         self.conversation.truncate(len);
+        Ok(())
+    }
+
+    fn end_answer(&mut self, answer: &[u32]) -> Result<()> {
+        if let Some(Err(error)) = self.history.as_mut().map(|history| history.append(answer)) {
+            tracing::warn!(%error, "this answer is not kept for later drafts");
+        }
         Ok(())
     }
 

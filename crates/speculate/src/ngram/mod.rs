@@ -1,6 +1,8 @@
 //! Drafting from what was written before: in the conversation, and in earlier answers.
 
 mod drafter;
+mod history_store;
 mod suffix_index;
 
 pub use drafter::NgramDrafter;
+pub use history_store::{DEFAULT_HISTORY_TOKENS, HistoryStore, HistorySummary};

@@ -39,6 +39,33 @@ impl SuffixIndex {
         &self.tokens
     }
 
+    /// An index of `tokens`, of whose suffixes `sorted` are sorted already: those of a beginning.
+    pub(crate) fn with_sorted(tokens: Vec<u32>, sorted: Vec<u32>) -> Self {
+        let n_sorted = sorted.len();
+        let mut index = Self { tokens, sorted, n_sorted };
+        index.extend(&[]);
+        index
+    }
+
+    /// Whether `sorted` can be the sorted suffixes of a beginning of so many tokens: each start once.
+    pub(crate) fn is_sound(sorted: &[u32], n_tokens: usize) -> bool {
+        let mut seen = vec![false; sorted.len()];
+        sorted.len() + LOOK <= n_tokens + 1
+            && sorted
+                .iter()
+                .all(|&start| seen.get_mut(start as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
+    }
+
+    /// Starts of the sorted suffixes.
+    pub(crate) fn sorted(&self) -> &[u32] {
+        &self.sorted
+    }
+
+    /// Tokens from the first that the sorted suffixes are made of.
+    pub(crate) fn n_covered(&self) -> usize {
+        if self.n_sorted == 0 { 0 } else { self.n_sorted + LOOK - 1 }
+    }
+
     /// Appends tokens.
     pub(crate) fn extend(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
