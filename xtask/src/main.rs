@@ -3,6 +3,7 @@
 
 mod check;
 mod cross;
+mod domains;
 mod licences;
 mod peers;
 mod steps;
@@ -27,6 +28,8 @@ enum Command {
     Cross(cross::Options),
     /// llama.cpp and this project beside each other: speed, memory, and with --correctness what they say
     Peers(Box<peers::Options>),
+    /// Make prompts of three domains, to measure what is learnt
+    Domains(domains::Options),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&options),
         Command::Cross(options) => cross::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::Domains(options) => domains::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -301,6 +301,9 @@ pub(crate) struct BenchmarkArgs {
     /// Longest answer, in tokens [default: 64, or 256 with --prompts]
     #[arg(short, long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<usize>,
+    /// Keep the answers, and draft from earlier ones, as chat and generate do
+    #[arg(long = "with-history", requires = "prompts")]
+    pub(crate) uses_history: bool,
     /// Temperature of the answers to prompts, with a fixed seed [default: 0]
     #[arg(short, long, value_name = "T", allow_negative_numbers = true)]
     pub(crate) temperature: Option<f64>,

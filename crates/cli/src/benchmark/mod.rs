@@ -23,7 +23,7 @@ struct Report {
 pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
     let mut config: GenerationConfig = global.config(&AnswerArgs::measured(arguments.temperature))?;
     // What was measured once would be copied the next time.
-    config.speculation.is_history_off = true;
+    config.speculation.is_history_off |= !arguments.uses_history;
     let report = match &arguments.prompts {
         Some(path) => prompts::run(config, arguments, prompts::read(path)?)?,
         None if arguments.compares => prompts::run(config, arguments, prompts::own())?,
