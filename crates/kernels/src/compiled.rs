@@ -14,6 +14,8 @@ macro_rules! compiled_rows {
             softmax_block(scores: &Scores, weights: &mut [i16]) -> (Running, f32) = attention::softmax_block;
             fold_sums(running: &mut Running, out: &mut [f32], part: Running, sums: &[i32], scale: f32) -> ()
                 = attention::fold_sums;
+            fold_span(running: &mut Running, out: &mut [f32], part: Running, values: &[f32]) -> ()
+                = attention::fold_span;
             rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> () = ops::rms_norm;
             silu_multiply(gate: &mut [f32], up: &[f32]) -> () = ops::silu_multiply;
             add(x: &mut [f32], y: &[f32]) -> () = ops::add;

@@ -159,6 +159,25 @@ pub(crate) fn exp(x: f32) -> f32 {
     if x > -87.0 { e * power } else { 0.0 }
 }
 
+/// 2ˣ for x ≤ 0 within 2e-7 of itself; 2⁻¹²⁰ below −120.
+#[inline(always)]
+pub(crate) fn exp2(x: f32) -> f32 {
+    let x = if x > EXP2_LEAST { x } else { EXP2_LEAST };
+    let shifted = x + EXP2_MAGIC;
+    let f = x - (shifted - EXP2_MAGIC);
+    let [a, b, c, d, e] = EXP2_TERMS;
+    let p = e.mul_add(f, d).mul_add(f, c).mul_add(f, b).mul_add(f, a).mul_add(f, 1.0);
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
+pub(crate) const EXP2_LEAST: f32 = -120.0;
+/// 1.5 · 2²³: what is added to it ends up rounded in its last bits.
+pub(crate) const EXP2_MAGIC: f32 = 12_582_912.0;
+#[allow(clippy::excessive_precision, clippy::approx_constant)]
+/// 2ᶠ = 1 + a·f + b·f² + … for |f| ≤ 1/2, of least relative error.
+pub(crate) const EXP2_TERMS: [f32; 5] =
+    [6.931_470_04e-1, 2.402_224_24e-1, 5.550_733_58e-2, 9.671_513e-3, 1.326_472_7e-3];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +191,19 @@ mod tests {
         }
         assert_eq!(exp(f32::NEG_INFINITY), 0.0);
         assert_eq!(exp(0.0), 1.0);
+    }
+
+    #[test]
+    fn exp2_is_close_and_ends_near_zero() {
+        for i in -12_000..=0 {
+            let x = i as f32 / 100.0;
+            let exact = f64::from(x).exp2();
+            assert!(((f64::from(exp2(x)) - exact) / exact).abs() < 2e-7, "exp2({x})");
+        }
+        assert_eq!(exp2(0.0), 1.0);
+        for x in [-121.0, -1e9, f32::NEG_INFINITY, f32::NAN] {
+            assert_eq!(exp2(x), 2f32.powi(-120));
+        }
     }
 
     #[test]

@@ -118,10 +118,10 @@ impl KvLayer {
         }
     }
 
-    /// Keys of the 16 slots of tile `tile`, `[head_dim / 2][16][2]`.
-    pub(super) fn key_tile(&self, head: usize, tile: usize) -> &[i16] {
-        let len = TILE_SLOTS * self.head_dim;
-        &i16s(&self.keys)[(head * self.n_slots / TILE_SLOTS + tile) * len..][..len]
+    /// Keys of `n_slots` slots from `start` on, both whole tiles: `[n_slots / 16][head_dim / 2][16][2]`.
+    pub(super) fn key_tiles(&self, head: usize, start: usize, n_slots: usize) -> &[i16] {
+        debug_assert!(start.is_multiple_of(TILE_SLOTS) && n_slots.is_multiple_of(TILE_SLOTS));
+        &i16s(&self.keys)[(head * self.n_slots + start) * self.head_dim..][..n_slots * self.head_dim]
     }
 
     /// Values from the even slot `slot` on, `[..][head_dim][2]`, and no further than the head's last.

@@ -13,11 +13,14 @@
 mod block;
 mod kv_layer;
 mod queries;
+mod softmax;
 
-pub(crate) use block::{Running, Scores, fold_sums, softmax_block};
 pub use kv_layer::KvLayer;
 pub(crate) use kv_layer::{encode_key, encode_value};
 pub use queries::{AttentionScratch, Queries};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use softmax::{MAGIC, NOTHING, ONE, weight_scales};
+pub(crate) use softmax::{Running, Scores, fold_span, fold_sums, softmax_block};
 
 /// Slots in a tile of keys.
 pub(crate) const TILE_SLOTS: usize = 16;

@@ -1,6 +1,7 @@
 //! Attention of a batch of query rows: which task works on what.
 
-use super::block::{BlockSlots, MAX_QUERIES, QueryTile, Running, Workspace, fold_block};
+use super::block::{BlockSlots, MAX_QUERIES, QueryTile, SlotMask, Workspace, fold_block};
+use super::softmax::Running;
 use super::{BLOCK_POSITIONS, BLOCK_SLOTS, KvLayer, MAX_HEAD_DIM, MAX_TREE_NODES, SPAN_BLOCKS, TILE_SLOTS};
 use crate::packed_matrix::SharedChunks;
 use crate::{Kernels, Pool};
@@ -79,9 +80,9 @@ impl Kernels {
         let plan = Plan::new(queries, n_tokens, n_heads / layer.n_kv_heads());
         self.encode_queries(pool, layer, queries, scratch);
         let n_queries = n_tokens * n_heads;
-        scratch.running.clear();
-        scratch.running.resize(plan.n_spans * n_queries, Running::EMPTY);
-        scratch.out.resize(plan.n_spans * n_queries * head_dim, 0.0);
+        // Each task clears its own part.
+        grow(&mut scratch.running, plan.n_spans * n_queries, Running::EMPTY);
+        grow(&mut scratch.out, plan.n_spans * n_queries * head_dim, 0.0);
         let (codes, scales, workspaces) = (&scratch.codes, &scratch.scales, &scratch.workspaces);
         let lock = || workspaces.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let running = SharedChunks::new(&mut scratch.running, 1);
@@ -99,6 +100,7 @@ impl Kernels {
             // SAFETY: span, head and tokens are one task's, and so are these places.
             let (running, out) =
                 unsafe { (running.range(at, len), partial.range(at * head_dim, len * head_dim)) };
+            running.fill(Running::EMPTY);
             out.fill(0.0);
             let at = (head * n_tokens + first) * plan.group;
             let tile = QueryTile {
@@ -124,8 +126,9 @@ impl Kernels {
         let (head_dim, n_heads) = (layer.head_dim(), queries.n_heads);
         let n_tokens = queries.rows.len() / (n_heads * head_dim);
         let group = n_heads / layer.n_kv_heads();
-        scratch.codes.resize(queries.rows.len(), 0);
-        scratch.scales.resize(n_tokens * n_heads, 0.0);
+        grow(&mut scratch.codes, queries.rows.len(), 0);
+        grow(&mut scratch.scales, n_tokens * n_heads, 0.0);
+        let unit = std::f32::consts::LOG2_E / (head_dim as f32).sqrt();
         let codes = SharedChunks::new(&mut scratch.codes, head_dim);
         let scales = SharedChunks::new(&mut scratch.scales, 1);
         let encode_token = |token: usize| {
@@ -134,7 +137,7 @@ impl Kernels {
                 let at = (head / group * n_tokens + token) * group + head % group;
                 // SAFETY: each token and head has a place of its own, and a token is one task's.
                 let (codes, scale) = unsafe { (codes.chunk(at), scales.chunk(at)) };
-                scale[0] = (self.encode_key)(row, codes) / (head_dim as f32).sqrt();
+                scale[0] = (self.encode_key)(row, codes) * unit;
             }
         };
         if n_tokens <= 4 { (0..n_tokens).for_each(encode_token) } else { pool.run(n_tokens, encode_token) }
@@ -161,8 +164,13 @@ impl Kernels {
                 break;
             }
             let mut visible = [[0; BLOCK_SLOTS.div_ceil(64)]; MAX_QUERIES];
-            let (start, end) = plan.visible_slots(queries, block, tokens.clone(), &mut visible);
-            let slots = BlockSlots { start, end, visible: &visible[..tokens.len()] };
+            let slots = if plan.is_seen_by_all(queries, block, tokens.start) {
+                let start = block * BLOCK_POSITIONS;
+                BlockSlots { start, end: start + BLOCK_POSITIONS, visible: None }
+            } else {
+                let (start, end) = plan.visible_slots(queries, block, tokens.clone(), &mut visible);
+                BlockSlots { start, end, visible: Some(&visible[..tokens.len()]) }
+            };
             fold_block(self, layer, head, tile, &slots, workspace, running, out);
         }
     }
@@ -191,7 +199,7 @@ impl Kernels {
                     let part = scratch.running[span * n_queries + at];
                     if part.max > f32::NEG_INFINITY {
                         let values = &scratch.out[(span * n_queries + at) * head_dim..][..head_dim];
-                        total.fold(out, part, values.iter().copied(), 1.0);
+                        (self.fold_span)(&mut total, out, part, values);
                     }
                 }
                 out.iter_mut().for_each(|x| *x /= total.sum);
@@ -225,13 +233,19 @@ impl Plan {
         self.n_past + self.depths[token] - 1
     }
 
+    /// Whether all tokens from `first` on see all positions of a block, which lie in slots of the same numbers.
+    fn is_seen_by_all(&self, queries: &Queries, block: usize, first: usize) -> bool {
+        let seen = if queries.ancestors.is_empty() { self.n_past + first + 1 } else { self.n_past };
+        (block + 1) * BLOCK_POSITIONS <= seen
+    }
+
     /// The slots that hold the positions of a block, from the start of a tile on, and who sees which.
     fn visible_slots(
         &self,
         queries: &Queries,
         block: usize,
         tokens: std::ops::Range<usize>,
-        visible: &mut [[u64; BLOCK_SLOTS.div_ceil(64)]],
+        visible: &mut [SlotMask],
     ) -> (usize, usize) {
         let positions = block * BLOCK_POSITIONS..(block + 1) * BLOCK_POSITIONS;
         let is_tree = !queries.ancestors.is_empty();
@@ -257,6 +271,13 @@ impl Plan {
             }
         }
         (start, self.n_past + self.n_tokens)
+    }
+}
+
+/// Makes room for `len` items; what is in them stays.
+fn grow<T: Copy>(items: &mut Vec<T>, len: usize, item: T) {
+    if items.len() < len {
+        items.resize(len, item);
     }
 }
 

@@ -2,15 +2,16 @@
 
 use crate::attention::{TILE_SLOTS, WeighedBlock};
 
-/// Products of 16 keys with each query: `out[q][s] = Σ_d key[s][d] · query[q][d]`.
+/// Products of keys with each query: `out[q][s] = Σ_d key[s][d] · query[q][d]`.
 ///
-/// `keys` is one tile, `[head_dim / 2][16][2]`; `queries` is `[n, head_dim]`; `out` is `[n][stride]`.
+/// `keys` is `[n_tiles][head_dim / 2][16][2]`; `queries` is `[n, head_dim]`; `out` is `[n][stride]`.
 pub(crate) fn key_products(keys: &[i16], queries: &[i16], head_dim: usize, out: &mut [i32], stride: usize) {
     for (query, out) in queries.chunks_exact(head_dim).zip(out.chunks_mut(stride)) {
-        for (slot, out) in out.iter_mut().enumerate().take(TILE_SLOTS) {
+        for (slot, out) in out.iter_mut().enumerate().take(keys.len() / head_dim) {
+            let tile = &keys[slot / TILE_SLOTS * TILE_SLOTS * head_dim..];
             *out = (0..head_dim)
                 .map(|d| {
-                    let key = keys[(d / 2 * TILE_SLOTS + slot) * 2 + d % 2];
+                    let key = tile[(d / 2 * TILE_SLOTS + slot % TILE_SLOTS) * 2 + d % 2];
                     i32::from(key) * i32::from(query[d])
                 })
                 .sum();

@@ -23,18 +23,20 @@ struct Tile {
 }
 
 pub(super) fn key_products(keys: &[i16], queries: &[i16], head_dim: usize, out: &mut [i32], stride: usize) {
-    assert!(keys.len() >= TILE_SLOTS * head_dim, "keys of a tile");
     let n_queries = queries.len() / head_dim;
-    assert!(n_queries == 0 || out.len() >= (n_queries - 1) * stride + TILE_SLOTS, "room for the products");
-    let tile = Tile {
-        rows: keys.as_ptr(),
-        row_stride: 2 * TILE_SLOTS,
-        n_rows: head_dim / 2,
-        factors: queries.as_ptr(),
-        factor_stride: head_dim,
-    };
-    // SAFETY: the lengths were checked.
-    unsafe { products(tile, n_queries, out.as_mut_ptr(), stride) };
+    let n_slots = keys.len() / head_dim;
+    assert!(n_queries == 0 || out.len() >= (n_queries - 1) * stride + n_slots, "room for the products");
+    for (i, keys) in keys.chunks_exact(TILE_SLOTS * head_dim).enumerate() {
+        let tile = Tile {
+            rows: keys.as_ptr(),
+            row_stride: 2 * TILE_SLOTS,
+            n_rows: head_dim / 2,
+            factors: queries.as_ptr(),
+            factor_stride: head_dim,
+        };
+        // SAFETY: the lengths were checked.
+        unsafe { products(tile, n_queries, out.as_mut_ptr().add(i * TILE_SLOTS), stride) };
+    }
 }
 
 pub(super) fn weighted_values(block: &WeighedBlock, out: &mut [i32]) {
@@ -175,8 +177,8 @@ mod tests {
                 };
                 std::iter::repeat_with(next).take(n).collect()
             };
-            let (keys, queries) = (codes(TILE_SLOTS * head_dim), codes(n_queries * head_dim));
-            let stride = TILE_SLOTS + 3;
+            let (keys, queries) = (codes(n_slots * head_dim), codes(n_queries * head_dim));
+            let stride = n_slots + 3;
             let mut found = vec![0; n_queries * stride];
             let mut wanted = found.clone();
             key_products(&keys, &queries, head_dim, &mut found, stride);

@@ -24,6 +24,7 @@ pub(super) const TABLE: Kernels = Kernels {
     softmax_block: rows::softmax_block,
     weighted_values: attention::weighted_values,
     fold_sums: rows::fold_sums,
+    fold_span: rows::fold_span,
     rms_norm: rows::rms_norm,
     silu_multiply: rows::silu_multiply,
     add: rows::add,

@@ -7,12 +7,14 @@ use std::arch::x86_64::*;
 const QUERIES: usize = 4;
 
 pub(super) fn key_products(keys: &[i16], queries: &[i16], head_dim: usize, out: &mut [i32], stride: usize) {
-    assert!(keys.len() >= TILE_SLOTS * head_dim, "keys of a tile");
     let n_queries = queries.len() / head_dim;
-    assert!(n_queries == 0 || out.len() >= (n_queries - 1) * stride + TILE_SLOTS, "room for the products");
-    for first in (0..n_queries).step_by(QUERIES) {
+    let n_slots = keys.len() / head_dim;
+    assert!(n_queries == 0 || out.len() >= (n_queries - 1) * stride + n_slots, "room for the products");
+    let tiles = keys.chunks_exact(TILE_SLOTS * head_dim).enumerate();
+    let groups = |tile| (0..n_queries).step_by(QUERIES).map(move |first| (tile, first));
+    for ((tile, keys), first) in tiles.flat_map(groups) {
         let queries = &queries[first * head_dim..];
-        let out = &mut out[first * stride..];
+        let out = &mut out[first * stride + tile * TILE_SLOTS..];
         // SAFETY: the table exists only once its features were detected; the lengths were checked.
         unsafe {
             match (n_queries - first).min(QUERIES) {

@@ -4,6 +4,7 @@ mod attention;
 mod dense_tile;
 mod int8_tile;
 mod rows;
+mod softmax;
 
 use crate::{Isa, Kernels};
 
@@ -28,9 +29,10 @@ static TABLE: Kernels = Kernels {
     encode_key: rows::encode_key,
     encode_value: rows::encode_value,
     key_products: attention::key_products,
-    softmax_block: rows::softmax_block,
+    softmax_block: softmax::softmax_block,
     weighted_values: attention::weighted_values,
     fold_sums: rows::fold_sums,
+    fold_span: rows::fold_span,
     rms_norm: rows::rms_norm,
     silu_multiply: rows::silu_multiply,
     add: rows::add,
