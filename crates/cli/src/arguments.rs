@@ -112,7 +112,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     head: Option<PathBuf>,
-    /// Draft over the head's so many most frequent tokens, beside those of the context [default: all it lists]
+    /// Draft over the head's so many most frequent tokens, beside those of the context [default: 8192]
     #[arg(
         long,
         global = true,

@@ -20,6 +20,9 @@ use crate::{Error, Result, heads};
 
 /// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
 const MAX_DRAFT: usize = 16;
+/// Tokens of its list that a head can always propose. With all 24,576 it accepts 0.9 % more tokens a pass (τ 3.27 against
+/// 3.25 over 30 development prompts), and a step takes 5.3 instead of 3.2 % of the target's pass (Zen 4, 2 threads, 2026-11).
+const HEAD_CORE_VOCAB: usize = 8_192;
 /// Tokens that a draft model can always propose: ids ascend as the tokenizer's training went from frequent to rare.
 const MODEL_CORE_VOCAB: u32 = 24_576;
 
@@ -30,7 +33,7 @@ pub struct Speculation {
     pub drafter: DrafterChoice,
     /// A head's GGUF file, instead of the one that ships for the target.
     pub head: Option<PathBuf>,
-    /// Rows of the head's core list to draft over; `None` for all.
+    /// Rows of the head's core list to draft over; `None` for 8,192.
     pub core_vocab: Option<usize>,
     /// Alternatives that may follow one token; `None` for 2, and 1 is chains.
     pub max_width: Option<usize>,
@@ -172,7 +175,12 @@ pub(super) fn head_drafter(
     target: &Arc<CpuModel>,
     context_len: usize,
 ) -> Result<Box<dyn Drafter>> {
-    let head = Eagle3Head::from_gguf(file, target, context_len, &HeadOptions { core_vocab })?;
+    let head = Eagle3Head::from_gguf(
+        file,
+        target,
+        context_len,
+        &HeadOptions { core_vocab: Some(core_vocab.unwrap_or(HEAD_CORE_VOCAB)) },
+    )?;
     Ok(Box::new(HeadDrafter::new("head", Box::new(head))))
 }
 
