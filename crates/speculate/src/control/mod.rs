@@ -120,7 +120,7 @@ impl Controller {
             tree.clear();
             choice.asked.push(ask(actors, drafter, Limits { is_probe, ..limits }, tree));
             for &drafter in &free {
-                choice.asked.push(ask(actors, drafter, limits, tree));
+                ask(actors, drafter, limits, tree);
             }
         }
         tree.prune(worth);
