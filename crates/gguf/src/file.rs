@@ -56,6 +56,14 @@ impl GgufFile {
         Self::parse(Map::of_bytes(bytes).map_err(failed)?)
     }
 
+    /// Reads a file that is a part of the program (`include_bytes!`), where it is.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_program(bytes: &'static [u8]) -> Result<Self> {
+        Self::parse(Map::Program(bytes))
+    }
+
     fn parse(map: Map) -> Result<Self> {
         let bytes = map.bytes();
         let mut cursor = Cursor::new(bytes);

@@ -6,12 +6,12 @@ use std::ops::Range;
 
 use memmap2::{Mmap, MmapMut};
 
-/// Read-only bytes: a file's pages, or memory of our own.
+/// Read-only bytes: a file's pages, memory of our own, or a part of the program.
 #[derive(Debug)]
-pub(crate) struct Map {
-    map: Mmap,
-    /// Whether the pages can be had from a file again once they are dropped.
-    is_file: bool,
+pub(crate) enum Map {
+    File(Mmap),
+    Copy(Mmap),
+    Program(&'static [u8]),
 }
 
 impl Map {
@@ -24,32 +24,37 @@ impl Map {
         // is while it is open; tools that replace one (ours included) write a new file and rename it,
         // which leaves this map's file untouched.
         let map = unsafe { Mmap::map(file)? };
-        Ok(Self { map, is_file: true })
+        Ok(Self::File(map))
     }
 
     /// A page-aligned copy of `bytes`.
     pub(crate) fn of_bytes(bytes: &[u8]) -> io::Result<Self> {
         let mut map = MmapMut::map_anon(bytes.len())?;
         map.copy_from_slice(bytes);
-        Ok(Self { map: map.make_read_only()?, is_file: false })
+        Ok(Self::Copy(map.make_read_only()?))
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
+        match self {
+            Self::File(map) | Self::Copy(map) => map,
+            Self::Program(bytes) => bytes,
+        }
     }
 
     /// Drops the pages that `range` touches from this process; a later read fetches them again.
     #[cfg(unix)]
     pub(crate) fn release(&self, range: Range<usize>) {
         let range = self.clamp(range);
-        if !self.is_file || range.is_empty() {
-            return;
-        }
+        let map = match self {
+            Self::File(map) if !range.is_empty() => map,
+            Self::Program(bytes) => return page_out(&bytes[range]),
+            _ => return,
+        };
         // SAFETY: MADV_DONTNEED loses data only where the pages are the sole copy. These belong to a shared
-        // read-only map of a file (`is_file`), so the next read gets the same bytes from the file: slices
+        // read-only map of a file, so the next read gets the same bytes from the file: slices
         // that others hold stay valid.
         let advised = unsafe {
-            self.map.unchecked_advise_range(
+            map.unchecked_advise_range(
                 memmap2::UncheckedAdvice::DontNeed,
                 range.start,
                 range.end - range.start,
@@ -82,16 +87,35 @@ impl Map {
     #[cfg(unix)]
     fn advise(&self, advice: memmap2::Advice, range: Range<usize>) {
         let range = self.clamp(range);
-        if !range.is_empty() {
-            drop(self.map.advise_range(advice, range.start, range.end - range.start));
+        if let Self::File(map) | Self::Copy(map) = self
+            && !range.is_empty()
+        {
+            drop(map.advise_range(advice, range.start, range.end - range.start));
         }
     }
 
     #[cfg(unix)]
     fn clamp(&self, range: Range<usize>) -> Range<usize> {
-        range.start.min(self.map.len())..range.end.min(self.map.len())
+        let len = self.bytes().len();
+        range.start.min(len)..range.end.min(len).max(range.start.min(len))
     }
 }
+
+/// Asks the system to take the pages that lie within `bytes` out of memory; it gets them again when they are read.
+#[cfg(target_os = "linux")]
+fn page_out(bytes: &[u8]) {
+    const PAGE: usize = 4096;
+    let skip = bytes.as_ptr().align_offset(PAGE);
+    let len = bytes.len().saturating_sub(skip) / PAGE * PAGE;
+    if len > 0 {
+        // SAFETY: MADV_PAGEOUT never loses data, whatever memory it is; the range lies within `bytes`.
+        let _refused =
+            unsafe { libc::madvise(bytes[skip..].as_ptr().cast_mut().cast(), len, libc::MADV_PAGEOUT) };
+    }
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn page_out(_bytes: &[u8]) {}
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -105,7 +129,8 @@ mod tests {
         file.write_all(&bytes).unwrap();
         let map = Map::of_file(&file).unwrap();
         let copy = Map::of_bytes(&bytes).unwrap();
-        for map in [&map, &copy] {
+        let program = Map::Program(bytes.clone().leak());
+        for map in [&map, &copy, &program] {
             map.sequential(0..bytes.len());
             map.will_need(10_000..20_000);
             assert_eq!(map.bytes(), bytes);

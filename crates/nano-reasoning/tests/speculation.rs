@@ -35,7 +35,12 @@ fn setup(choice: DrafterChoice, draft_count: u32) -> Option<Setup> {
             ..Overrides::default()
         },
         sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
-        speculation: Speculation { drafter: choice, is_fixed: true, ..Speculation::default() },
+        speculation: Speculation {
+            drafter: choice,
+            is_fixed: true,
+            is_history_off: true,
+            ..Speculation::default()
+        },
         context_len: Some(512),
         n_threads: Some(2),
         config_path: Some(config_path),
@@ -67,10 +72,9 @@ fn settings() -> [Sampling; 3] {
     [greedy, warm.clone(), Sampling { repetition_penalty: Some(1.2), min_p: Some(0.05), ..warm }]
 }
 
-#[test]
-fn a_draft_model_changes_no_token() {
-    let Some(setup) = setup(DrafterChoice::Model, 5) else { return };
-    let mut orchestrator = open(&setup);
+/// Answers with drafts equal those without, in three ways of sampling.
+fn changes_no_token(setup: &Setup) -> Orchestrator {
+    let mut orchestrator = open(setup);
     for sampling in settings() {
         orchestrator.set_speculating(false);
         let plain = answers(&mut orchestrator, &sampling, 40);
@@ -81,10 +85,27 @@ fn a_draft_model_changes_no_token() {
             assert_eq!(plain.tokens, drafted.tokens);
             assert_eq!((&plain.text, plain.finish_reason), (&drafted.text, drafted.finish_reason));
         }
-        let statistics = orchestrator.session_statistics();
-        // It knows the target's logits and random numbers; tokens that are rare and new it cannot propose.
-        assert!(statistics.average_acceptance_rate.unwrap() > 0.8, "{statistics:?}");
-        assert!(statistics.mean_accepted_length.unwrap() > 1.5);
+    }
+    orchestrator
+}
+
+#[test]
+fn a_draft_model_changes_no_token() {
+    let Some(setup) = setup(DrafterChoice::Model, 5) else { return };
+    let orchestrator = changes_no_token(&setup);
+    let statistics = orchestrator.session_statistics();
+    // It knows the target's logits and random numbers; tokens that are rare and new it cannot propose.
+    assert!(statistics.average_acceptance_rate.unwrap() > 0.8, "{statistics:?}");
+    assert!(statistics.mean_accepted_length.unwrap() > 1.5);
+}
+
+#[test]
+fn copying_changes_no_token() {
+    for draft_count in [1, 7] {
+        let Some(setup) = setup(DrafterChoice::Ngram, draft_count) else { return };
+        let orchestrator = changes_no_token(&setup);
+        let statistics = &orchestrator.session_statistics().speculation;
+        assert!(statistics.n_drafted > 0 && statistics.n_accepted > 0, "{statistics:?}");
     }
 }
 

@@ -131,7 +131,7 @@ impl Speculation {
         }
         match (&self.head, heads::shipped(name)) {
             (Some(path), _) => Ok(Some(GgufFile::open(path)?)),
-            (None, Some(bytes)) => Ok(Some(GgufFile::from_bytes(bytes)?)),
+            (None, Some(bytes)) => Ok(Some(GgufFile::from_program(bytes)?)),
             (None, None) if self.drafter == DrafterChoice::Auto => Ok(None),
             (None, None) => Err(Error::NoHead { target: name.to_owned() }),
         }
