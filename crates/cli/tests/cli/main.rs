@@ -9,6 +9,7 @@ mod common;
 mod configuration;
 mod generate;
 mod help;
+mod history;
 mod measurements;
 mod model_files;
 mod output_files;

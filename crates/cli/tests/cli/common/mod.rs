@@ -11,8 +11,8 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Long enough for a slow machine, short enough to notice a program that hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Long enough for a machine with much else to do, short enough to notice a program that hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A home folder that is removed in the end.
 pub(crate) struct Sandbox {
