@@ -44,8 +44,10 @@ pub(crate) fn report(error: &Error) -> ExitCode {
 /// Help is printed as it is; of what is wrong, clap's many lines become one.
 fn report_arguments(error: &clap::Error) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let printed = output::ignore_closed_pipe(error.print());
-        return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return match error.print().map_err(output::WriteError) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => report(&error.into()),
+        };
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         note(&error.to_string());

@@ -1,7 +1,11 @@
 //! Writing for people and programs: answers to standard output, all else to standard error.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use nano_reasoning::atomic_file;
 
 /// Standard output cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,19 @@ pub(crate) fn print(text: &str) -> Result<(), WriteError> {
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(WriteError)
 }
 
+/// Writes a file, whole or not at all; a device or a pipe as it comes.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    match fs::canonicalize(path) {
+        Ok(path) if !path.is_file() => fs::write(path, text),
+        // Behind a link it is the file that is replaced.
+        Ok(path) => atomic_file::write(&path, text.as_bytes()),
+        Err(_) => atomic_file::write(path, text.as_bytes()),
+    }
+}
+
 /// Writes a line to standard error. Where that is closed there is nobody to tell.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
@@ -26,13 +43,6 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn hint(text: &str) {
     if io::stderr().is_terminal() {
         note(text);
-    }
-}
-
-pub(crate) fn ignore_closed_pipe(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
     }
 }
 

@@ -46,10 +46,13 @@ impl Session {
             // What is wrong inside a file is told without the file's name.
             (Err(error @ (Error::Gguf(_) | Error::Model(_) | Error::Text(_))), _) => {
                 let machine = orchestrator.machine();
-                let message = match machine {
-                    Some(machine) => format!("{}: {error}", machine.settings.target_model_id.value),
-                    None => error.to_string(),
-                };
+                let message = machine.map_or(error.to_string(), |machine| {
+                    let model = &machine.settings.target_model_id.value;
+                    match machine.store.catalogue().find(model) {
+                        Some(_) => format!("{model}: {error}; or check it with: nano-reasoning pull {model}"),
+                        None => format!("{model}: {error}"),
+                    }
+                });
                 return Err(anyhow::Error::new(error).context(message));
             }
             (initialized, _) => initialized?,

@@ -12,7 +12,8 @@ pub(crate) fn of_answer(shown: &Shown) -> String {
     if answer.n_cached_tokens > 0 {
         text += &format!(", {} more were cached", answer.n_cached_tokens);
     }
-    text += &line("\nanswer", answer.tokens.len(), answer.decode_s, answer.tokens_per_second());
+    text += "\n";
+    text += &line("answer", answer.tokens.len(), answer.decode_s, answer.tokens_per_second());
     text += &format!(", {}", reason(answer.finish_reason));
     text += &speculation(&answer.speculation);
     if let Some(first_token) = shown.first_token {
@@ -24,10 +25,11 @@ pub(crate) fn of_answer(shown: &Shown) -> String {
 /// Lines on all answers so far.
 pub(crate) fn of_session(session: &SessionStatistics) -> String {
     let n_new = session.n_prompt_tokens - session.n_cached_tokens;
-    let mut text = format!("{} answers\n", session.n_answers);
+    let mut text = format!("{} answer{}\n", session.n_answers, if session.n_answers == 1 { "" } else { "s" });
     text += &line("prompts", n_new, session.prefill_s, session.prefill_tokens_per_second());
     text += &format!(", {} more were cached", session.n_cached_tokens);
-    text += &line("\nanswers", session.n_tokens, session.decode_s, session.tokens_per_second);
+    text += "\n";
+    text += &line("answers", session.n_tokens, session.decode_s, session.tokens_per_second);
     text += &speculation(&session.speculation);
     text
 }

@@ -6,7 +6,7 @@
 pub enum Error {
     /// More tokens than the KV cache has room for.
     #[error(
-        "{wanted} tokens do not fit the context of {context_len} tokens ({used} used); shorten the prompt or start a new chat"
+        "{wanted} tokens do not fit the context of {context_len} tokens ({used} used); shorten the prompt, start a new chat or take a larger context"
     )]
     ContextFull {
         /// Tokens asked for.

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path` through a temporary file beside it, so that a reader and a crash see the old
 /// content or the new one.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The system's; `path` is then as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = beside(path, &format!(".{}.tmp", std::process::id()));
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -185,7 +185,7 @@ pub enum Error {
         known: String,
     },
     /// A path that leads nowhere.
-    #[error("there is no model at {}", path.display())]
+    #[error("there is no model at {}; give another path, or a name that `nano-reasoning models` lists", path.display())]
     NoSuchPath {
         /// The path.
         path: PathBuf,

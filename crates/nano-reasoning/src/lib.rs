@@ -11,7 +11,7 @@
 //! Nothing here prints, and nothing here is asynchronous.
 #![forbid(unsafe_code)]
 
-mod atomic_file;
+pub mod atomic_file;
 pub mod config;
 mod error;
 pub mod hardware;

@@ -34,7 +34,7 @@ pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Res
     match &arguments.json {
         Some(path) if path == Path::new("-") => output::print(&json()?)?,
         Some(path) => {
-            let written = std::fs::write(path, json()?);
+            let written = output::write_file(path, &json()?);
             written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
             output::print(&report.table)?;
         }

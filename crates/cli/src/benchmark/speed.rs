@@ -36,7 +36,8 @@ pub(super) fn run(config: GenerationConfig, arguments: &BenchmarkArgs) -> anyhow
     let context_len = engine.target.shape().context_len;
     if SHORT_PROMPT + n_decode > context_len {
         bail!(
-            "{SHORT_PROMPT} tokens of prompt and {n_decode} decoded ones do not fit the context of {context_len}"
+            "{SHORT_PROMPT} tokens of prompt and {n_decode} decoded ones do not fit the context of {context_len}; \
+             take a larger --context or a smaller --max-tokens"
         );
     }
     let n_prompt = LONG_PROMPT.min(context_len);

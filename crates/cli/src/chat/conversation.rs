@@ -59,6 +59,12 @@ impl Conversation {
         if n_tokens + max_tokens.min(context_len / 4) <= context_len {
             return Ok(0);
         }
+        // A last message that does not fit alone will be refused, and nothing must be lost for it.
+        let last = self.messages.len().saturating_sub(1).max(self.n_fixed);
+        let alone = [&self.messages[..self.n_fixed], &self.messages[last..]].concat();
+        if count(&alone)? > context_len {
+            return Ok(0);
+        }
         // What is left must be computed anew, so that half of it goes at once and not a turn each time.
         let mut n_dropped = 0;
         while self.messages.len() > self.n_fixed + 1 && count(&self.messages)? > context_len / 2 {
@@ -99,9 +105,13 @@ mod tests {
     #[test]
     fn the_last_message_is_never_dropped() {
         let mut conversation = Conversation::new(None);
+        conversation.ask("short".to_owned());
+        conversation.answer("answer".to_owned());
         conversation.ask("x".repeat(500));
         assert_eq!(conversation.shorten(100, 10, count), Ok(0));
-        assert_eq!(conversation.messages().len(), 1);
+        assert_eq!(conversation.messages().len(), 3);
+        conversation.take_back();
+        conversation.take_back();
         conversation.take_back();
         conversation.take_back();
         assert!(conversation.messages().is_empty());

@@ -67,9 +67,8 @@ fn turn(
     let engine = session.orchestrator.engine().expect("it is initialized");
     let n_dropped = conversation.make_room(engine, max_tokens as usize)?;
     if n_dropped > 0 {
-        note(&format!(
-            "(the context was full: the oldest {n_dropped} turns are forgotten; /clear starts anew)"
-        ));
+        let what = if n_dropped == 1 { "turn is" } else { &format!("{n_dropped} turns are") };
+        note(&format!("(the context was full: the oldest {what} forgotten; /clear starts anew)"));
     }
     let shown = match session.answer(conversation.messages(), max_tokens) {
         Ok(shown) => shown,

@@ -200,7 +200,7 @@ fn failure(repo: &str, error: &ureq::Error) -> Failure {
         ureq::Error::HostNotFound => unresolved(),
         // What the system's own resolver says comes as an input error.
         ureq::Error::Io(error) if error.to_string().contains("lookup address") => unresolved(),
-        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Io(error) => format!("{error}; is there a network?"),
         ureq::Error::Timeout(_) => "it does not answer in time".to_owned(),
         other => other.to_string(),
     })

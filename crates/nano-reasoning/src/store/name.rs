@@ -106,7 +106,10 @@ pub(super) fn at_path(name: &str, path: PathBuf) -> Result<Resolved> {
     let file = File::open(&path).map_err(io_error("open", &path))?;
     file.take(4).read_to_end(&mut magic).map_err(io_error("read", &path))?;
     if magic != b"GGUF" {
-        return Err(Error::NotAModel { path, problem: "it does not start as a GGUF file does" });
+        return Err(Error::NotAModel {
+            path,
+            problem: "it does not start as a GGUF file does; is the download complete?",
+        });
     }
     Ok(Resolved { name: name.to_owned(), path, format: Format::Gguf })
 }

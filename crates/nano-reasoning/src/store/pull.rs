@@ -128,7 +128,7 @@ impl Store {
             Ok(()) => return Ok(()),
             Err(Failure::Fatal(error)) => return Err(error),
             Err(Failure::Source(problem)) => {
-                tracing::info!(problem, repo = wanted.repo, "the Hub does not give the file");
+                tracing::debug!(problem, repo = wanted.repo, "the Hub does not give the file");
                 attempts.push(Attempt { source: format!("Hub {}", wanted.repo), problem });
             }
         }
