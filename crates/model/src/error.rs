@@ -126,6 +126,14 @@ pub enum Error {
         /// Names of the tables there are, weakest first.
         available: String,
     },
+    /// No memory for the rows that a head drafts over.
+    #[error(
+        "the rows of {n_tokens} tokens to draft over do not fit memory; choose a smaller core vocabulary"
+    )]
+    DraftVocabTooLarge {
+        /// Tokens of the list.
+        n_tokens: usize,
+    },
     /// No memory for a sequence's cache.
     #[error("a KV cache for {context_len} tokens does not fit memory; choose a shorter context")]
     CacheTooLarge {
