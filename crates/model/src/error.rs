@@ -126,6 +126,16 @@ pub enum Error {
         /// Names of the tables there are, weakest first.
         available: String,
     },
+    /// A head that drafts for another model.
+    #[error("'{key}' of the head is {found}, of the target {wanted}; was the head trained for another model?")]
+    HeadMismatch {
+        /// The key, as the head's file spells it.
+        key: String,
+        /// Its value.
+        found: usize,
+        /// What the target has.
+        wanted: usize,
+    },
     /// No memory for the rows that a head drafts over.
     #[error(
         "the rows of {n_tokens} tokens to draft over do not fit memory; choose a smaller core vocabulary"

@@ -52,7 +52,7 @@ impl HeadConfig {
             ("vocab_size", self.vocab_size, config.vocab_size),
         ] {
             if found != wanted {
-                return bad(field, found.to_string(), format!("{wanted}, as the target has"));
+                return Err(Error::HeadMismatch { key: key(field), found, wanted });
             }
         }
         if self.n_heads == 0 || self.n_heads > MAX_HEADS {

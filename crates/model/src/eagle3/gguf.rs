@@ -49,9 +49,8 @@ fn config(file: &GgufFile, metadata: &Metadata, target: &CpuModel) -> Result<Hea
     let find = |key: &str| metadata.find::<u32>(&name(key)).map(|n| n.map(|n| n as usize));
     let (hidden_dim, n_heads) = (get("embedding_length")?, get("attention.head_count")?);
     if let Some(found) = find("target_hidden_size")?.filter(|&found| found != target.config.hidden_dim) {
-        let (key, found) = (name("target_hidden_size"), found.to_string());
-        let wanted = format!("{}, as the target has", target.config.hidden_dim);
-        return Err(Error::BadConfig { key, found, wanted });
+        let key = name("target_hidden_size");
+        return Err(Error::HeadMismatch { key, found, wanted: target.config.hidden_dim });
     }
     if let Some(found) = find("block_count")?.filter(|&found| found != 1) {
         let (key, found) = (name("block_count"), found.to_string());

@@ -3,12 +3,13 @@
 use super::config::HeadConfig;
 use super::output::HeadOutput;
 use super::weights::HeadWeights;
-use super::{CHUNK_ENTRIES, Eagle3Head, HeadOptions, MAX_NODES, Scratch, gguf};
+use super::{CHUNK_ENTRIES, Eagle3Head, HeadOptions, MAX_NODES, Scratch, gguf, safetensors};
 use crate::model::CpuModel;
 use crate::rope::Rope;
 use crate::{Error, Result};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer, PackedMatrix};
+use std::path::Path;
 use std::sync::Arc;
 
 /// What a file holds.
@@ -33,6 +34,20 @@ impl Eagle3Head {
         options: &HeadOptions,
     ) -> Result<Self> {
         Self::new(gguf::read(file, target)?, target, context_len, options)
+    }
+
+    /// Reads the head in a folder of `config.json` and safetensors, as SpecForge and speculators write it, for `target`,
+    /// with room for `context_len` tokens.
+    ///
+    /// # Errors
+    /// As [`Self::from_gguf`], of the folder.
+    pub fn from_folder(
+        folder: impl AsRef<Path>,
+        target: &Arc<CpuModel>,
+        context_len: usize,
+        options: &HeadOptions,
+    ) -> Result<Self> {
+        Self::new(safetensors::read(folder.as_ref(), target)?, target, context_len, options)
     }
 
     fn new(parts: Parts, target: &Arc<CpuModel>, context_len: usize, options: &HeadOptions) -> Result<Self> {

@@ -13,6 +13,7 @@ mod gguf;
 mod load;
 mod output;
 mod pass;
+mod safetensors;
 mod weights;
 
 use crate::model::CpuModel;
