@@ -80,7 +80,9 @@ fn refuses_sizes_that_make_no_sense() {
         assert!(error.starts_with(wanted), "{error}");
     }
     let odd = with(&[("attention.key_length", Some(31)), ("attention.value_length", None)]);
-    assert!(refusal(&odd).starts_with("'eagle3.attention.key_length' is 31, wanted an even number up to 256"));
+    assert!(
+        refusal(&odd).starts_with("'eagle3.attention.key_length' is 31, wanted an even number up to 256")
+    );
     let mut writer = TinyHead { eps: f32::NAN, ..tiny() }.writer(&[]);
     tiny().add_tensors(&mut writer, "");
     assert!(refusal(&writer).starts_with("'eagle3.attention.layer_norm_rms_epsilon' is NaN, wanted 0 to 1"));

@@ -1,6 +1,5 @@
 //! Sizes and constants of a head, whatever its file.
 
-use crate::architecture::Pairing;
 use crate::model::CpuModel;
 use crate::rope::RopeConfig;
 use crate::{Error, Result};
@@ -28,7 +27,6 @@ pub(super) struct HeadConfig {
     pub(super) ffn_dim: usize,
     pub(super) rms_eps: f32,
     pub(super) rope: RopeConfig,
-    pub(super) pairing: Pairing,
     pub(super) context_len: usize,
 }
 

@@ -3,7 +3,6 @@
 use super::config::{ARCHITECTURE, FLAGS, HeadConfig, core_list};
 use super::load::Parts;
 use super::weights::HeadWeights;
-use crate::architecture::Pairing;
 use crate::error::printable;
 use crate::gguf_model::{self, GgufWeights};
 use crate::model::CpuModel;
@@ -77,7 +76,6 @@ fn config(file: &GgufFile, metadata: &Metadata, target: &CpuModel) -> Result<Hea
             theta: metadata.find::<f32>(&name("rope.freq_base"))?.map_or(10_000.0, f64::from),
             scaling: gguf_model::rope_scaling(file, ARCHITECTURE, context_len)?,
         },
-        pairing: Pairing::Neighbours,
         context_len,
     };
     config.check(target, |field| {

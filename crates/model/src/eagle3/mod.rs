@@ -9,6 +9,7 @@
 //! Its output is a list of rows of the target's matrix, or a matrix of its own with such rows beside it (`output.rs`).
 
 mod config;
+mod export;
 mod gguf;
 mod load;
 mod output;
@@ -18,6 +19,8 @@ mod weights;
 
 use crate::model::CpuModel;
 use crate::rope::Rope;
+pub use export::{HeadFile, write_gguf_copy};
+
 use config::HeadConfig;
 use nano_reasoning_engine::{self as engine, DraftHead, HeadForward};
 use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer};

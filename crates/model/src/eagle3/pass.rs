@@ -2,7 +2,7 @@
 
 use super::config::HeadConfig;
 use super::weights::HeadWeights;
-use crate::architecture::{Rotation, rotate};
+use crate::architecture::{Pairing, Rotation, rotate};
 use crate::model::CpuModel;
 use crate::parallel::for_each_row;
 use crate::rope::Rope;
@@ -130,8 +130,8 @@ pub(super) fn run(
         for row in 0..n {
             rope.rotation(entries.positions.map_or(entries.first_slot + row, |p| p[row]), cos, sin);
             let by = || Rotation { cos, sin };
-            rotate(kernels, config.pairing, &mut q[row * q_dim..][..q_dim], config.head_dim, by());
-            rotate(kernels, config.pairing, &mut k[row * kv_dim..][..kv_dim], config.head_dim, by());
+            rotate(kernels, Pairing::Neighbours, &mut q[row * q_dim..][..q_dim], config.head_dim, by());
+            rotate(kernels, Pairing::Neighbours, &mut k[row * kv_dim..][..kv_dim], config.head_dim, by());
         }
     }
     for (row, (k, v)) in k.chunks_exact(kv_dim).zip(v.chunks_exact(kv_dim)).enumerate() {

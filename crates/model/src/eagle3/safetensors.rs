@@ -12,13 +12,13 @@
 use super::config::{ARCHITECTURE, FLAGS, HeadConfig, core_list};
 use super::load::Parts;
 use super::weights::HeadWeights;
-use crate::architecture::Pairing;
 use crate::error::printable;
 use crate::hugging_face::{self, FolderWeights, SafetensorsFiles};
 use crate::model::CpuModel;
 use crate::rope::{RopeConfig, RopeScaling};
 use crate::weights::WeightSource;
 use crate::{Error, Result};
+use nano_reasoning_kernels::PackedMatrix;
 use safetensors::Dtype;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -54,9 +54,15 @@ pub(super) fn read(folder: &Path, target: &CpuModel) -> Result<Parts> {
     let config = config(&path, &file, target)?;
     let (hidden_dim, vocab_size) = (config.hidden_dim, config.vocab_size);
     let files = SafetensorsFiles::open(folder)?;
-    let naming = if files.find("layers.0.self_attn.q_proj.weight").is_some() { speculators } else { specforge };
+    let naming =
+        if files.find("layers.0.self_attn.q_proj.weight").is_some() { speculators } else { specforge };
     let mut source = FolderWeights::new(&files, &target.pool, ARCHITECTURE, naming, None);
-    let weights = HeadWeights::read(&config, &mut source)?;
+    let mut weights = HeadWeights::read(&config, &mut source)?;
+    for (name, matrix) in
+        [("blk.0.attn_q.weight", &mut weights.attn_q), ("blk.0.attn_k.weight", &mut weights.attn_k)]
+    {
+        *matrix = neighbours(name, matrix, config.head_dim)?;
+    }
     source.skip("embed_tokens.weight", &[vocab_size, hidden_dim])?;
     let offsets = source.list("d2t", Dtype::I64)?.map(|bytes| bytes.as_chunks::<8>().0);
     let core = match offsets {
@@ -88,6 +94,18 @@ pub(super) fn read(folder: &Path, target: &CpuModel) -> Result<Parts> {
     Ok(Parts { config, weights, core, own })
 }
 
+/// Rows of queries or keys in llama.cpp's order: those that RoPE pairs, half a head apart here, beside each other. In
+/// one order a head gives the same bits, whatever file it came in.
+fn neighbours(name: &str, matrix: &PackedMatrix, head_dim: usize) -> Result<PackedMatrix> {
+    let no_memory = |reason| Error::Pack { tensor: name.into(), reason };
+    let mut ordered = matrix.empty_like(matrix.n_rows()).map_err(no_memory)?;
+    for row in 0..matrix.n_rows() {
+        let (head, i) = (row / head_dim, row % head_dim);
+        ordered.push_row(matrix, head * head_dim + i / 2 + i % 2 * (head_dim / 2));
+    }
+    Ok(ordered)
+}
+
 /// That `t2d` marks the tokens of `d2t` and no other.
 fn check_marks(marks: &[u8], core: &[u32], vocab_size: usize) -> Result<()> {
     let n_marks = marks.iter().filter(|&&mark| mark != 0).count();
@@ -110,7 +128,8 @@ fn config(path: &Path, file: &Map<String, Value>, target: &CpuModel) -> Result<H
     }
     let layer = file.get("transformer_layer_config").and_then(Value::as_object);
     let nested = file.get("eagle_config").and_then(Value::as_object);
-    for (prefix, part) in [("", Some(file)), ("transformer_layer_config.", layer), ("eagle_config.", nested)] {
+    for (prefix, part) in [("", Some(file)), ("transformer_layer_config.", layer), ("eagle_config.", nested)]
+    {
         for flag in FLAGS {
             let value = part.and_then(|part| part.get(flag));
             if value.is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false))) {
@@ -163,7 +182,6 @@ fn config(path: &Path, file: &Map<String, Value>, target: &CpuModel) -> Result<H
                 None => RopeScaling::None,
             },
         },
-        pairing: Pairing::Halves,
         context_len,
     };
     config.check(target, |field| match field {
@@ -178,7 +196,11 @@ fn config(path: &Path, file: &Map<String, Value>, target: &CpuModel) -> Result<H
 }
 
 /// Layers whose inputs the head reads.
-fn taps(file: &Map<String, Value>, nested: Option<&Map<String, Value>>, n_layers: usize) -> Result<Vec<usize>> {
+fn taps(
+    file: &Map<String, Value>,
+    nested: Option<&Map<String, Value>>,
+    n_layers: usize,
+) -> Result<Vec<usize>> {
     let (ids, shift) = match (file.get(IDS), nested.and_then(|nested| nested.get(IDS))) {
         (Some(ids), _) if !ids.is_null() => (ids, 0),
         (_, Some(ids)) if !ids.is_null() => (ids, 1),

@@ -13,7 +13,7 @@ pub(crate) struct HeadWeights {
     pub(crate) attn_norm: Vec<f32>,
     /// hidden_norm, `[hidden_dim]`
     pub(crate) attn_norm_2: Vec<f32>,
-    /// `[n_heads · head_dim, 2 · hidden_dim]`
+    /// `[n_heads · head_dim, 2 · hidden_dim]`; RoPE pairs neighbours
     pub(crate) attn_q: PackedMatrix,
     /// `[n_kv_heads · head_dim, 2 · hidden_dim]`
     pub(crate) attn_k: PackedMatrix,

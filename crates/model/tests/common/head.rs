@@ -2,6 +2,7 @@
 
 use super::naive::{add, dot, multiply, rms_norm};
 use super::{Rng, Tensors, TinyModel, encode, stored};
+use nano_reasoning_engine::{DraftHead, LogitRows, TargetModel, TokenTree};
 use nano_reasoning_gguf::{DType, GgufFile, GgufWriter};
 use nano_reasoning_model::{CpuModel, Eagle3Head, Error, HeadOptions};
 use std::sync::Arc;
@@ -70,8 +71,9 @@ impl TinyHead {
             tensors.insert(format!("{name}.weight"), (vec![n_rows, n_cols], stored(&values, self.dtype)));
         }
         for name in ["blk.0.attn_norm", "blk.0.attn_norm_2", "blk.0.ffn_norm", "output_norm"] {
-            let values = (0..hidden_dim).map(|_| 1.0 + 0.3 * rng.normal()).collect();
-            tensors.insert(format!("{name}.weight"), (vec![hidden_dim], values));
+            let values: Vec<f32> = (0..hidden_dim).map(|_| 1.0 + 0.3 * rng.normal()).collect();
+            // So that an export in BF16 changes nothing.
+            tensors.insert(format!("{name}.weight"), (vec![hidden_dim], stored(&values, DType::BF16)));
         }
         tensors
     }
@@ -129,6 +131,20 @@ impl TinyHead {
     pub fn load(&self, target: &Arc<CpuModel>, options: &HeadOptions) -> Result<Eagle3Head, Error> {
         Eagle3Head::from_gguf(&self.to_file(), target, 700, options)
     }
+}
+
+/// A prompt, siblings, a node below one and a token of the context: all bits of all logits.
+pub fn drafts(head: &mut Eagle3Head, model: &Arc<CpuModel>) -> Vec<u32> {
+    let tokens = Rng(3).tokens(21, 75);
+    let mut sequence = model.sequence(tokens.len()).unwrap();
+    sequence.set_taps(head.taps());
+    let taps = sequence.forward(&TokenTree::chain(&tokens), LogitRows::None).unwrap().taps.to_vec();
+    head.add_to_vocab(&[74]).unwrap();
+    let width = taps.len() / tokens.len();
+    let mut logits = head.extend(&taps[..20 * width], &tokens[1..], true).unwrap().logits.to_vec();
+    logits.extend(head.step(&[5, 6], &[None, None]).unwrap().logits);
+    logits.extend(head.step(&[7], &[Some(1)]).unwrap().logits);
+    logits.iter().map(|x| x.to_bits()).collect()
 }
 
 /// Entries that a head has computed, committed ones and nodes of a draft alike.

@@ -4,6 +4,7 @@
 
 pub mod folder;
 pub mod head;
+pub mod head_folder;
 pub mod naive;
 
 use half::{bf16, f16};
