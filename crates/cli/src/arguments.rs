@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Models(ModelsArgs),
     /// Show or forget the answers that drafts are made from
     History(HistoryArgs),
+    /// Look at the model's drafting head, or write it for other programs
+    Head(HeadArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -103,11 +105,11 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     drafter: Option<DrafterChoice>,
-    /// EAGLE-3 head, a GGUF file [default: the one that ships for the model]
+    /// EAGLE-3 head, a GGUF file or a folder of safetensors [default: the one that ships for the model]
     #[arg(
         long,
         global = true,
-        value_name = "FILE",
+        value_name = "PATH",
         hide_short_help = true,
         help_heading = "Speculation and learning"
     )]
@@ -352,6 +354,28 @@ pub(crate) enum HistoryCommand {
     },
     /// Forget all of it
     Clear,
+}
+
+#[derive(Args)]
+pub(crate) struct HeadArgs {
+    #[command(subcommand)]
+    pub(crate) command: HeadCommand,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum HeadCommand {
+    /// Say what the head is, and check that it fits the model
+    Info {
+        /// Print JSON
+        #[arg(long = "json")]
+        is_json: bool,
+    },
+    /// Write it for vLLM and SGLang, a folder, or for llama.cpp, a .gguf file
+    Export {
+        /// Where to; nothing may be there yet
+        #[arg(long, value_name = "FOLDER|FILE.gguf")]
+        to: PathBuf,
+    },
 }
 
 #[derive(Args)]

@@ -7,6 +7,7 @@ mod chat;
 mod completions;
 mod failure;
 mod generate;
+mod head;
 mod history;
 mod info;
 mod interrupt;
@@ -40,6 +41,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Pull(arguments) => pull::run(&arguments)?,
         Command::Models(arguments) => models::run(&arguments)?,
         Command::History(arguments) => history::run(&arguments)?,
+        Command::Head(arguments) => head::run(&global, &arguments)?,
         Command::Completions(arguments) => completions::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 /// Largest head that the kernels attend with.
 pub(crate) const MAX_HEAD_DIM: usize = 256;
 /// Most query heads that may share a KV head.
-const MAX_GROUP: usize = 64;
+pub(crate) const MAX_GROUP: usize = 64;
 /// Longest context a file may claim: far above any model, low enough that no size overflows.
 const MAX_CONTEXT_LEN: usize = 1 << 24;
 /// No size in a configuration is larger.

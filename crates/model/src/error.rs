@@ -126,6 +126,44 @@ pub enum Error {
         /// Names of the tables there are, weakest first.
         available: String,
     },
+    /// A head that drafts for another model.
+    #[error(
+        "'{key}' of the head is {found}, of the target {wanted}; was the head trained for another model?"
+    )]
+    HeadMismatch {
+        /// The key, as the head's file spells it.
+        key: String,
+        /// Its value.
+        found: usize,
+        /// What the target has.
+        wanted: usize,
+    },
+    /// A head that another program would not compute.
+    #[error("a head with {what} {found} cannot be exported to such a file; wanted {wanted}")]
+    NotExportable {
+        /// Part of the head.
+        what: &'static str,
+        /// What the head has.
+        found: String,
+        /// What can be written.
+        wanted: &'static str,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write '{}': {reason}", path.display())]
+    WriteFile {
+        /// The file.
+        path: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// No memory for the rows that a head drafts over.
+    #[error(
+        "the rows of {n_tokens} tokens to draft over do not fit memory; choose a smaller core vocabulary"
+    )]
+    DraftVocabTooLarge {
+        /// Tokens of the list.
+        n_tokens: usize,
+    },
     /// No memory for a sequence's cache.
     #[error("a KV cache for {context_len} tokens does not fit memory; choose a shorter context")]
     CacheTooLarge {

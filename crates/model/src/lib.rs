@@ -37,7 +37,7 @@ mod sequence;
 mod weights;
 
 pub use config::ModelConfig;
-pub use eagle3::{Eagle3Head, HeadOptions};
+pub use eagle3::{Eagle3Head, HeadFile, HeadOptions, write_gguf_copy};
 pub use error::Error;
 pub use model::{CpuModel, LoadOptions};
 pub use rope::{RopeConfig, RopeScaling};

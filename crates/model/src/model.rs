@@ -152,7 +152,8 @@ impl CpuModel {
         let (kernels, pool) = (options.kernels()?, options.pool());
         let FolderConfig { model: config, is_tied } = hugging_face::config(folder.as_ref())?;
         let files = SafetensorsFiles::open(folder.as_ref())?;
-        let mut weights = FolderWeights::new(&files, &pool, config.architecture, is_tied);
+        let mut weights =
+            FolderWeights::new(&files, &pool, config.architecture, hugging_face::hugging_face, is_tied);
         let model = Self::from_weights(config, Pairing::Halves, kernels, &pool, &mut weights)?;
         weights.finish()?;
         Ok(Arc::new(model))

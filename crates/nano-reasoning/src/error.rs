@@ -296,9 +296,24 @@ pub enum Error {
     #[error(transparent)]
     Speculation(#[from] nano_reasoning_speculate::Error),
     /// A head is asked for and none is known.
-    #[error("no head ships for '{target}'; name a file with --head, or use --drafter ngram")]
+    #[error("no head ships for '{target}'; name a file or folder with --head, or use --drafter ngram")]
     NoHead {
         /// The target.
+        target: String,
+    },
+    /// A head is to be written where something is.
+    #[error("{} is already there; remove it or choose another name", path.display())]
+    ExportExists {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// A head is to be written to a GGUF file, and its model is none.
+    #[error(
+        "a head's GGUF file holds the tokenizer of its model's GGUF file, but '{target}' is a folder; \
+         export to a folder, or name the model's .gguf file with --model"
+    )]
+    NoGgufTarget {
+        /// The model.
         target: String,
     },
     /// A draft model is asked for and none is known.

@@ -23,6 +23,7 @@ pub mod store;
 pub mod tier;
 
 pub use error::{Attempt, Error};
+pub use heads::{Head, HeadInfo};
 pub use nano_reasoning_speculate::{
     HistoryStore, HistorySummary, Observer, SpeculationOptions, SpeculationStatistics, Verification,
 };

@@ -6,17 +6,25 @@
 //! a   = g_t + attention(x);  y = a + mlp(post_attention_layernorm(a))
 //! logits = rows of the target's output matrix · norm(y);  in a draft, the next entry's g is y
 //! ```
-//! Its output is a list of rows of the target's matrix, or a matrix of its own with such rows beside it.
+//! Its output is a list of rows of the target's matrix, or a matrix of its own with such rows beside it (`output.rs`).
 
+mod config;
+mod export;
+mod gguf;
 mod load;
+mod output;
 mod pass;
+mod safetensors;
 mod weights;
 
 use crate::model::CpuModel;
-use crate::output_rows::OutputRows;
 use crate::rope::Rope;
+pub use export::{HeadFile, write_gguf_copy};
+
+use config::HeadConfig;
 use nano_reasoning_engine::{self as engine, DraftHead, HeadForward};
-use nano_reasoning_kernels::{AttentionScratch, KvLayer};
+use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer};
+use output::HeadOutput;
 use pass::{Entries, Scratch};
 use std::sync::Arc;
 use weights::HeadWeights;
@@ -36,11 +44,10 @@ pub struct HeadOptions {
 /// A head with its KV cache, beside the target it drafts for.
 pub struct Eagle3Head {
     target: Arc<CpuModel>,
+    config: HeadConfig,
     weights: HeadWeights,
     rope: Rope,
-    /// Draft vocabulary: the core list, then what the context brought.
-    output: OutputRows,
-    is_in_vocab: Vec<bool>,
+    output: HeadOutput,
     cache: KvLayer,
     context_len: usize,
     /// Entries of committed tokens.
@@ -51,13 +58,15 @@ pub struct Eagle3Head {
     y: Vec<f32>,
     scratch: Scratch,
     attention: AttentionScratch,
+    /// Of the output's product.
+    activations: Activations,
     logits: Vec<f32>,
 }
 
 impl Eagle3Head {
     /// Bytes of its weights and of the rows it drafts over.
     pub fn weights_bytes(&self) -> usize {
-        self.weights.size_bytes() + self.output.matrix().size_bytes()
+        self.weights.size_bytes() + self.output.size_bytes()
     }
 
     fn check(&self, tokens: &[u32], n_entries: usize) -> engine::Result<()> {
@@ -81,14 +90,15 @@ impl Eagle3Head {
             self.logits.resize(n_logits, 0.0);
         }
         let logits = &mut self.logits[..n_logits];
-        pass::output(&self.target, &self.weights, self.output.matrix(), &mut self.scratch, y, logits);
+        let normed = pass::norm(&self.target, &self.weights, &self.config, &mut self.scratch, y);
+        self.output.score(&self.target, &mut self.activations, normed, logits);
         HeadForward { logits: &self.logits[..n_logits] }
     }
 }
 
 impl DraftHead for Eagle3Head {
     fn taps(&self) -> &[usize] {
-        &self.weights.taps
+        &self.config.taps
     }
 
     fn hidden_dim(&self) -> usize {
@@ -102,10 +112,7 @@ impl DraftHead for Eagle3Head {
     fn add_to_vocab(&mut self, tokens: &[u32]) -> engine::Result<()> {
         self.check(tokens, 0)?;
         for &token in tokens {
-            if !self.is_in_vocab[token as usize] && !self.output.is_full() {
-                self.is_in_vocab[token as usize] = true;
-                self.output.push(&self.target.output, token);
-            }
+            self.output.add(&self.target, token);
         }
         Ok(())
     }
@@ -133,14 +140,14 @@ impl DraftHead for Eagle3Head {
     ) -> engine::Result<HeadForward<'_>> {
         self.check(next_tokens, self.len)?;
         let hidden_dim = self.target.config.hidden_dim;
-        let width = self.weights.taps.len() * hidden_dim;
+        let width = self.config.taps.len() * hidden_dim;
         assert_eq!(taps.len(), next_tokens.len() * width, "taps of the tokens before each");
         self.ancestors.clear();
         self.y.clear();
         let chunks = next_tokens.chunks(CHUNK_ENTRIES).zip(taps.chunks(CHUNK_ENTRIES * width));
         let n_chunks = chunks.len();
         for (i, (tokens, taps)) in chunks.enumerate() {
-            let Self { target, weights, rope, cache, scratch, attention, len, y, .. } = self;
+            let Self { target, config, weights, rope, cache, scratch, attention, len, y, .. } = self;
             pass::fuse(target, weights, scratch, taps);
             let last = is_scored && i + 1 == n_chunks;
             let entries = Entries {
@@ -151,7 +158,7 @@ impl DraftHead for Eagle3Head {
                 ancestors: &[],
                 wanted: if last { tokens.len() - 1..tokens.len() } else { 0..0 },
             };
-            pass::run(target, weights, rope, cache, scratch, attention, &entries, y);
+            pass::run(target, config, weights, rope, cache, scratch, attention, &entries, y);
             *len += tokens.len();
         }
         if !is_scored || next_tokens.is_empty() {
@@ -185,7 +192,7 @@ impl DraftHead for Eagle3Head {
             let row = parent.map_or(0, |parent| parent + 1);
             self.scratch.set_g(i, &self.y[row * hidden_dim..][..hidden_dim]);
         }
-        let Self { target, weights, rope, cache, scratch, attention, len, y, ancestors, .. } = self;
+        let Self { target, config, weights, rope, cache, scratch, attention, len, y, ancestors, .. } = self;
         // A node that all before it lead to is the next of a chain: it needs no mask.
         let is_chain = tokens.len() == 1 && ancestors[n_nodes].count_ones() as usize == n_nodes + 1;
         let entries = Entries {
@@ -196,7 +203,7 @@ impl DraftHead for Eagle3Head {
             ancestors: if is_chain { &[] } else { ancestors },
             wanted: 0..tokens.len(),
         };
-        pass::run(target, weights, rope, cache, scratch, attention, &entries, y);
+        pass::run(target, config, weights, rope, cache, scratch, attention, &entries, y);
         Ok(self.score(1 + n_nodes))
     }
 }

@@ -1,7 +1,8 @@
 //! The head's layer over a few entries.
 
+use super::config::HeadConfig;
 use super::weights::HeadWeights;
-use crate::architecture::{Rotation, rotate};
+use crate::architecture::{Pairing, Rotation, rotate};
 use crate::model::CpuModel;
 use crate::parallel::for_each_row;
 use crate::rope::Rope;
@@ -51,9 +52,9 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    pub(super) fn new(weights: &HeadWeights, hidden_dim: usize, n: usize) -> Self {
+    pub(super) fn new(config: &HeadConfig, n: usize) -> Self {
         let rows = |width: usize| vec![0.0; n * width];
-        let (q_dim, kv_dim) = (weights.n_heads * weights.head_dim, weights.n_kv_heads * weights.head_dim);
+        let (hidden_dim, q_dim, kv_dim) = (config.hidden_dim, config.q_dim(), config.kv_dim());
         Self {
             g: rows(hidden_dim),
             x: rows(2 * hidden_dim),
@@ -63,10 +64,10 @@ impl Scratch {
             heads: rows(q_dim),
             normed: rows(hidden_dim),
             delta: rows(hidden_dim),
-            gate: rows(weights.ffn_dim),
-            up: rows(weights.ffn_dim),
-            cos: vec![0.0; weights.head_dim / 2],
-            sin: vec![0.0; weights.head_dim / 2],
+            gate: rows(config.ffn_dim),
+            up: rows(config.ffn_dim),
+            cos: vec![0.0; config.head_dim / 2],
+            sin: vec![0.0; config.head_dim / 2],
             activations: Activations::new(),
             hidden_dim,
         }
@@ -92,6 +93,7 @@ pub(super) fn fuse(target: &CpuModel, weights: &HeadWeights, scratch: &mut Scrat
 #[allow(clippy::too_many_arguments, reason = "the parts of a head, borrowed apart")]
 pub(super) fn run(
     target: &CpuModel,
+    config: &HeadConfig,
     weights: &HeadWeights,
     rope: &Rope,
     cache: &mut KvLayer,
@@ -102,7 +104,7 @@ pub(super) fn run(
 ) {
     let CpuModel { kernels, pool, .. } = target;
     let (n, hidden_dim) = (entries.tokens.len(), scratch.hidden_dim);
-    let (q_dim, kv_dim) = (weights.n_heads * weights.head_dim, weights.n_kv_heads * weights.head_dim);
+    let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
     let Scratch { g, x, q, k, v, heads, normed, delta, gate, up, cos, sin, activations, .. } = scratch;
     let (g, x) = (&mut g[..n * hidden_dim], &mut x[..n * 2 * hidden_dim]);
     let (k, v) = (&mut k[..n * kv_dim], &mut v[..n * kv_dim]);
@@ -113,9 +115,9 @@ pub(super) fn run(
         let (embedding, hidden) = x.split_at_mut(hidden_dim);
         // The embedding goes through the place of the hidden state, which is filled last.
         target.embed(entries.tokens[row], hidden);
-        kernels.rms_norm(hidden, &weights.attn_norm, weights.rms_eps, embedding);
+        kernels.rms_norm(hidden, &weights.attn_norm, config.rms_eps, embedding);
         let g = &g[row * hidden_dim..][..hidden_dim];
-        kernels.rms_norm(g, &weights.attn_norm_2, weights.rms_eps, hidden);
+        kernels.rms_norm(g, &weights.attn_norm_2, config.rms_eps, hidden);
     });
     let types = [&weights.attn_q, &weights.attn_k, &weights.attn_v].map(PackedMatrix::block_type);
     activations.set(kernels, pool, x, 2 * hidden_dim, types);
@@ -128,8 +130,8 @@ pub(super) fn run(
         for row in 0..n {
             rope.rotation(entries.positions.map_or(entries.first_slot + row, |p| p[row]), cos, sin);
             let by = || Rotation { cos, sin };
-            rotate(kernels, weights.pairing, &mut q[row * q_dim..][..q_dim], weights.head_dim, by());
-            rotate(kernels, weights.pairing, &mut k[row * kv_dim..][..kv_dim], weights.head_dim, by());
+            rotate(kernels, Pairing::Neighbours, &mut q[row * q_dim..][..q_dim], config.head_dim, by());
+            rotate(kernels, Pairing::Neighbours, &mut k[row * kv_dim..][..kv_dim], config.head_dim, by());
         }
     }
     for (row, (k, v)) in k.chunks_exact(kv_dim).zip(v.chunks_exact(kv_dim)).enumerate() {
@@ -148,7 +150,7 @@ pub(super) fn run(
     };
     let queries = Queries {
         rows: &q[first * q_dim..][..n_queries * q_dim],
-        n_heads: weights.n_heads,
+        n_heads: config.n_heads,
         n_past,
         ancestors: entries.ancestors,
     };
@@ -166,9 +168,9 @@ pub(super) fn run(
 
     let normed = &mut normed[..n_wanted * hidden_dim];
     for (a, normed) in a.chunks_exact(hidden_dim).zip(normed.chunks_exact_mut(hidden_dim)) {
-        kernels.rms_norm(a, &weights.ffn_norm, weights.rms_eps, normed);
+        kernels.rms_norm(a, &weights.ffn_norm, config.rms_eps, normed);
     }
-    let ffn_dim = weights.ffn_dim;
+    let ffn_dim = config.ffn_dim;
     let (gate, up) = (&mut gate[..n_wanted * ffn_dim], &mut up[..n_wanted * ffn_dim]);
     let types = [&weights.ffn_gate, &weights.ffn_up].map(PackedMatrix::block_type);
     activations.set(kernels, pool, normed, hidden_dim, types);
@@ -183,21 +185,18 @@ pub(super) fn run(
     y.extend_from_slice(a);
 }
 
-/// Final norm and `output`, the rows of the draft vocabulary, over `y`, `[n, hidden_dim]`; `logits` is `[n, output.n_rows()]`.
-pub(super) fn output(
+/// The final norm of `y`, `[n, hidden_dim]`.
+pub(super) fn norm<'a>(
     target: &CpuModel,
     weights: &HeadWeights,
-    output: &PackedMatrix,
-    scratch: &mut Scratch,
+    config: &HeadConfig,
+    scratch: &'a mut Scratch,
     y: &[f32],
-    logits: &mut [f32],
-) {
-    let CpuModel { kernels, pool, .. } = target;
-    let hidden_dim = scratch.hidden_dim;
+) -> &'a [f32] {
+    let hidden_dim = config.hidden_dim;
     let normed = &mut scratch.normed[..y.len()];
     for (y, normed) in y.chunks_exact(hidden_dim).zip(normed.chunks_exact_mut(hidden_dim)) {
-        kernels.rms_norm(y, &weights.output_norm, weights.rms_eps, normed);
+        target.kernels.rms_norm(y, &weights.output_norm, config.rms_eps, normed);
     }
-    scratch.activations.set(kernels, pool, normed, hidden_dim, [output.block_type()]);
-    kernels.multiply(pool, &mut [Product { weights: output, out: logits }], &scratch.activations);
+    normed
 }

@@ -79,7 +79,7 @@ pub(crate) fn config(file: &GgufFile) -> Result<ModelConfig> {
         rope: RopeConfig {
             n_rot,
             theta: keys.find("rope.freq_base")?.unwrap_or(10_000.0),
-            scaling: rope_scaling(file, &keys, context_len)?,
+            scaling: rope_scaling(file, architecture, context_len)?,
         },
     };
     config.check(|field| {
@@ -99,7 +99,9 @@ pub(crate) fn config(file: &GgufFile) -> Result<ModelConfig> {
     })
 }
 
-fn rope_scaling(file: &GgufFile, keys: &Keys, context_len: usize) -> Result<RopeScaling> {
+/// How positions are stretched, by the keys under `prefix`.
+pub(crate) fn rope_scaling(file: &GgufFile, prefix: &'static str, context_len: usize) -> Result<RopeScaling> {
+    let keys = Keys { metadata: file.metadata(), prefix };
     if let Some(tensor) = file.find_tensor("rope_freqs.weight") {
         return Ok(RopeScaling::Factors(super::weights::floats(file, tensor)?));
     }

@@ -3,5 +3,5 @@
 mod config;
 mod weights;
 
-pub(crate) use config::config;
+pub(crate) use config::{config, rope_scaling};
 pub(crate) use weights::GgufWeights;

@@ -34,6 +34,14 @@ impl<'a> GgufWeights<'a> {
         }
     }
 
+    /// Passes over a tensor that is of no use here, if it is there: of this shape it says nothing new.
+    pub(crate) fn skip(&mut self, name: &str, shape: &[usize]) -> Result<()> {
+        if self.file.find_tensor(name).is_some() {
+            self.take(name, shape)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, name: &str, wanted: &[usize]) -> Result<&'a TensorInfo> {
         let Some(tensor) = self.file.find_tensor(name) else {
             return Err(Error::MissingTensor {

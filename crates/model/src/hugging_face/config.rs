@@ -133,7 +133,7 @@ fn check_quantization(file: &ConfigFile) -> Result<()> {
     Ok(())
 }
 
-fn rope_scaling(rope: &Map<String, Value>, context_len: usize) -> Result<RopeScaling> {
+pub(crate) fn rope_scaling(rope: &Map<String, Value>, context_len: usize) -> Result<RopeScaling> {
     let kind = rope.get("rope_type").or(rope.get("type")).map_or(Some("default"), Value::as_str);
     let find = |key: &str| rope.get(key).and_then(Value::as_f64);
     let get = |key: &str| {

@@ -10,7 +10,7 @@ use std::path::Path;
 const MAX_BYTES: u64 = 64 << 20;
 
 /// Reads and parses a file.
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let read = || {
         if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));

@@ -7,6 +7,8 @@ mod names;
 mod safetensors_files;
 mod weights;
 
-pub(crate) use config::{FolderConfig, config};
+pub(crate) use config::{FolderConfig, config, rope_scaling};
+pub(crate) use json::read as read_json;
+pub(crate) use names::hugging_face;
 pub(crate) use safetensors_files::SafetensorsFiles;
 pub(crate) use weights::FolderWeights;

@@ -1,8 +1,11 @@
 //! Names of tensors in a folder, from their names in a GGUF file.
 
+/// From a GGUF file's name of a tensor to the module in a folder and the tensor's name in it.
+pub(crate) type Naming = fn(&str) -> (String, &str);
+
 /// The module that `name`'s tensor belongs to and the tensor's name in it: `blk.0.attn_q.weight` is
 /// `("model.layers.0.self_attn.q_proj", "weight")`.
-pub(super) fn hugging_face(name: &str) -> (String, &str) {
+pub(crate) fn hugging_face(name: &str) -> (String, &str) {
     let (module, tensor) = name.rsplit_once('.').unwrap_or((name, ""));
     let in_layer = module.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
     let module = match (module, in_layer) {

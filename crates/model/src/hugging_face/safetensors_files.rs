@@ -24,7 +24,7 @@ struct Index {
 
 /// A tensor in one of the files.
 #[derive(Debug, Clone)]
-pub(super) struct Tensor {
+pub(crate) struct Tensor {
     pub(super) dtype: Dtype,
     /// Outermost first.
     pub(super) shape: Vec<usize>,
@@ -80,7 +80,7 @@ impl SafetensorsFiles {
         Ok(())
     }
 
-    pub(super) fn find(&self, name: &str) -> Option<&Tensor> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
     }
 

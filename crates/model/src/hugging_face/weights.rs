@@ -3,7 +3,7 @@
 //! A matrix is BF16, F16 or F32, or quantized: then `weight` holds packed codes as u32, and beside it are
 //! `scales` and `biases`. How many bits a code has and how many columns a group follows from the shapes.
 
-use super::names::hugging_face;
+use super::names::Naming;
 use super::safetensors_files::{SafetensorsFiles, Tensor};
 use crate::error::{MATRIX_TYPES, VECTOR_TYPES, printable};
 use crate::weights::WeightSource;
@@ -18,6 +18,7 @@ pub(crate) struct FolderWeights<'a> {
     files: &'a SafetensorsFiles,
     pool: &'a Pool,
     architecture: &'static str,
+    naming: Naming,
     is_tied: bool,
     taken: HashSet<String>,
 }
@@ -27,10 +28,11 @@ impl<'a> FolderWeights<'a> {
         files: &'a SafetensorsFiles,
         pool: &'a Pool,
         architecture: &'static str,
+        naming: Naming,
         is_tied: Option<bool>,
     ) -> Self {
         let is_tied = is_tied.unwrap_or(files.find("lm_head.weight").is_none());
-        Self { files, pool, architecture, is_tied, taken: HashSet::new() }
+        Self { files, pool, architecture, naming, is_tied, taken: HashSet::new() }
     }
 
     /// That no tensor is left over: one that nobody asked for changes what the model should compute.
@@ -45,6 +47,31 @@ impl<'a> FolderWeights<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    /// Passes over a tensor that is of no use here, if it is there: of this shape it says nothing new.
+    pub(crate) fn skip(&mut self, name: &str, shape: &[usize]) -> Result<()> {
+        match self.files.find(name) {
+            Some(tensor) if tensor.shape != shape => Err(wrong_shape(name.into(), tensor, shape)),
+            _ => {
+                self.taken.insert(name.into());
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes of a tensor of the type and number of dimensions given, or `None` if it is not there.
+    pub(crate) fn list(&mut self, name: &'static str, dtype: Dtype) -> Result<Option<&'a [u8]>> {
+        let Some(tensor) = self.files.find(name) else { return Ok(None) };
+        if tensor.dtype != dtype {
+            let supported = if dtype == Dtype::I64 { "I64" } else { "BOOL" };
+            return Err(unsupported(name, tensor.dtype, supported));
+        }
+        let [_] = tensor.shape[..] else {
+            return Err(wrong_shape(name.into(), tensor, &[tensor.shape.iter().product()]));
+        };
+        self.taken.insert(name.into());
+        Ok(Some(self.files.bytes(tensor)))
     }
 
     fn take(&mut self, name: String) -> Result<(String, &'a Tensor)> {
@@ -119,7 +146,7 @@ impl WeightSource for FolderWeights<'_> {
     }
 
     fn matrix(&mut self, name: &str, n_rows: usize, n_cols: usize) -> Result<PackedMatrix> {
-        let (module, tensor_name) = hugging_face(name);
+        let (module, tensor_name) = (self.naming)(name);
         let (name, tensor) = self.take(format!("{module}.{tensor_name}"))?;
         let block_type = match tensor.dtype {
             Dtype::F32 => BlockType::F32,
@@ -138,7 +165,7 @@ impl WeightSource for FolderWeights<'_> {
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>> {
-        let (module, tensor_name) = hugging_face(name);
+        let (module, tensor_name) = (self.naming)(name);
         let (name, tensor) = self.take(format!("{module}.{tensor_name}"))?;
         if tensor.shape != [len] {
             return Err(wrong_shape(name, tensor, &[len]));

@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod folder;
+pub mod head;
+pub mod head_folder;
 pub mod naive;
 
 use half::{bf16, f16};
@@ -177,7 +179,7 @@ impl TinyModel {
 }
 
 /// Numbers as they are after storing.
-fn stored(values: &[f32], dtype: DType) -> Vec<f32> {
+pub fn stored(values: &[f32], dtype: DType) -> Vec<f32> {
     let bytes = encode(values, dtype);
     match dtype {
         DType::F32 => values.to_vec(),
@@ -196,7 +198,7 @@ fn stored(values: &[f32], dtype: DType) -> Vec<f32> {
     }
 }
 
-fn encode(values: &[f32], dtype: DType) -> Vec<u8> {
+pub fn encode(values: &[f32], dtype: DType) -> Vec<u8> {
     match dtype {
         DType::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
         DType::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),

@@ -97,27 +97,27 @@ pub fn plain_angle(model: &TinyModel) -> impl Fn(usize, usize) -> f64 {
     move |position, i| position as f64 * theta.powf(-2.0 * i as f64 / n_rot)
 }
 
-fn multiply(tensors: &Tensors, name: &str, x: &[f64]) -> Vec<f64> {
+pub fn multiply(tensors: &Tensors, name: &str, x: &[f64]) -> Vec<f64> {
     let (shape, weights) = &tensors[name];
     let rows = weights.chunks_exact(shape[1]);
     rows.map(|row| row.iter().zip(x).map(|(&w, x)| f64::from(w) * x).sum()).collect()
 }
 
-fn rms_norm(x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
+pub fn rms_norm(x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     let scale = 1.0 / (dot(x, x) / x.len() as f64 + eps).sqrt();
     x.iter().zip(weight).map(|(x, w)| x * scale * w).collect()
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn add(x: &mut [f64], y: &[f64]) {
+pub fn add(x: &mut [f64], y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
 /// ‖ours − theirs‖ / ‖theirs‖
-fn distance(ours: &[f32], theirs: &[f64]) -> f64 {
+pub fn distance(ours: &[f32], theirs: &[f64]) -> f64 {
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>().sqrt();
     let difference = norm(&mut ours.iter().zip(theirs).map(|(&a, b)| f64::from(a) - b));
     difference / norm(&mut theirs.iter().copied())

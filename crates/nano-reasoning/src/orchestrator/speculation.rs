@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use nano_reasoning_gguf::GgufFile;
-use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
+use nano_reasoning_model::{CpuModel, HeadFile, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{
     DEFAULT_HISTORY_TOKENS, Drafter, HeadDrafter, HistoryStore, ModelDrafter, NgramDrafter,
     SpeculationOptions,
@@ -31,7 +31,7 @@ const MODEL_CORE_VOCAB: u32 = 24_576;
 pub struct Speculation {
     /// Who drafts.
     pub drafter: DrafterChoice,
-    /// A head's GGUF file, instead of the one that ships for the target.
+    /// A head's GGUF file, or its folder of safetensors, instead of the one that ships for the target.
     pub head: Option<PathBuf>,
     /// Rows of the head's core list to draft over; `None` for 8,192.
     pub core_vocab: Option<usize>,
@@ -125,15 +125,13 @@ impl Speculation {
     ///
     /// # Errors
     /// If its file is broken; [`Error::NoHead`] if one is asked for and none is known.
-    pub(super) fn head_file(&self, machine: &Machine, name: &str) -> Result<Option<GgufFile>> {
+    pub(super) fn head_file(&self, machine: &Machine, name: &str) -> Result<Option<HeadFile>> {
         if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Head | DrafterChoice::Auto) {
             return Ok(None);
         }
-        match (&self.head, heads::shipped(name)) {
-            (Some(path), _) => Ok(Some(GgufFile::open(path)?)),
-            (None, Some(bytes)) => Ok(Some(GgufFile::from_program(bytes)?)),
-            (None, None) if self.drafter == DrafterChoice::Auto => Ok(None),
-            (None, None) => Err(Error::NoHead { target: name.to_owned() }),
+        match heads::find(self.head.as_deref(), name)? {
+            None if self.drafter != DrafterChoice::Auto => Err(Error::NoHead { target: name.to_owned() }),
+            found => Ok(found),
         }
     }
 
@@ -170,17 +168,13 @@ pub fn history_key(tokenizer: &Tokenizer) -> String {
 
 /// A drafter around the head in `file`.
 pub(super) fn head_drafter(
-    file: &GgufFile,
+    file: &HeadFile,
     core_vocab: Option<usize>,
     target: &Arc<CpuModel>,
     context_len: usize,
 ) -> Result<Box<dyn Drafter>> {
-    let head = Eagle3Head::from_gguf(
-        file,
-        target,
-        context_len,
-        &HeadOptions { core_vocab: Some(core_vocab.unwrap_or(HEAD_CORE_VOCAB)) },
-    )?;
+    let options = HeadOptions { core_vocab: Some(core_vocab.unwrap_or(HEAD_CORE_VOCAB)) };
+    let head = file.load(target, context_len, &options)?;
     Ok(Box::new(HeadDrafter::new("head", Box::new(head))))
 }
 
