@@ -15,6 +15,7 @@ use crate::{Error, GenerationConfig, Machine, Result};
 pub(crate) fn shipped(name: &str) -> Option<&'static [u8]> {
     match name {
         "qwen2.5-coder-1.5b" => Some(include_bytes!("../../../assets/heads/qwen2.5-coder-1.5b.eagle3.gguf")),
+        "smollm2-135m" => Some(include_bytes!("../../../assets/heads/smollm2-135m.eagle3.gguf")),
         _ => None,
     }
 }

@@ -100,6 +100,17 @@ fn a_draft_model_changes_no_token() {
 }
 
 #[test]
+fn a_head_changes_no_token() {
+    for draft_count in [1, 5] {
+        let Some(setup) = setup(DrafterChoice::Head, draft_count) else { return };
+        let orchestrator = changes_no_token(&setup);
+        let statistics = orchestrator.session_statistics();
+        // Trained for minutes, on other text; a head that is read wrongly has next to nothing.
+        assert!(statistics.average_acceptance_rate.unwrap() > 0.25, "{statistics:?}");
+    }
+}
+
+#[test]
 fn copying_changes_no_token() {
     for draft_count in [1, 7] {
         let Some(setup) = setup(DrafterChoice::Ngram, draft_count) else { return };
