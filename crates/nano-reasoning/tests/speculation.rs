@@ -94,8 +94,8 @@ fn a_draft_model_changes_no_token() {
     let Some(setup) = setup(DrafterChoice::Model, 5) else { return };
     let orchestrator = changes_no_token(&setup);
     let statistics = orchestrator.session_statistics();
-    // It knows the target's logits and random numbers; tokens that are rare and new it cannot propose.
-    assert!(statistics.average_acceptance_rate.unwrap() > 0.8, "{statistics:?}");
+    // It knows the logits and random numbers; not the penalty, nor tokens that are rare and new.
+    assert!(statistics.average_acceptance_rate.unwrap() > 0.5, "{statistics:?}");
     assert!(statistics.mean_accepted_length.unwrap() > 1.5);
 }
 
