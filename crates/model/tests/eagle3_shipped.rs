@@ -16,7 +16,7 @@ const FUNCTIONS: &[u32] = &[
 ];
 
 /// Of three drafted tokens more than half are what the model says itself, over 64 tokens of code. The head's card
-/// says 70.6 % for coding and 85.4 % for HumanEval.
+/// says 66.5 % for coding and 84.7 % for HumanEval.
 #[test]
 fn the_shipped_head_drafts_what_its_model_says() {
     let cache = std::env::var_os("NANO_REASONING_CACHE").map(PathBuf::from).or_else(|| {
@@ -29,8 +29,8 @@ fn the_shipped_head_drafts_what_its_model_says() {
     let model = CpuModel::load(path, &LoadOptions::default()).unwrap();
     let file = GgufFile::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(HEAD)).unwrap();
     let mut head = Eagle3Head::from_gguf(&file, &model, 200, &HeadOptions::default()).unwrap();
-    assert_eq!((head.taps(), head.draft_vocab().len()), (&[2, 14, 25][..], 24_576));
-    assert!(!head.has_output());
+    assert_eq!(head.taps(), [2, 14, 25]);
+    assert!(head.draft_vocab().len() >= 8192 && !head.has_output());
     head.add_to_vocab(FUNCTIONS).unwrap();
 
     let mut sequence = model.sequence(200).unwrap();
