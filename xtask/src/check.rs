@@ -18,6 +18,8 @@ enum Step {
     Licences,
     Fmt,
     Clippy,
+    /// A small model from wherever it can be had, for the tests that need one
+    Model,
     Test,
     Doc,
 }
@@ -26,6 +28,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     steps::run_all(&options.skip, |step| {
         let mut cargo = workspace::cargo();
         match step {
+            Step::Model => {
+                fetch_model();
+                return Ok(());
+            }
             Step::Tidy => return tidy::run(),
             Step::Licences => return licences::run(),
             Step::Fmt => cargo.args(["fmt", "--all", "--check"]),
@@ -35,4 +41,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         };
         steps::run(&mut cargo)
     })
+}
+
+/// Fetches the smallest model of the catalogue as a user would. Without a network the tests that need it say that
+/// they are skipped, and that is no failure.
+fn fetch_model() {
+    const MODEL: &str = "smollm2-135m";
+    let mut cargo = workspace::cargo();
+    match steps::output(cargo.args([
+        "run",
+        "--quiet",
+        "--package",
+        "nano-reasoning-cli",
+        "--",
+        "pull",
+        MODEL,
+    ])) {
+        Ok(line) => print!("{line}"),
+        Err(error) => println!("without {MODEL}, going on: {error:#}"),
+    }
 }

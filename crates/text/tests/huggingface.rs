@@ -7,6 +7,7 @@ use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_text::{ChatTemplate, Error, GgufVocabulary, Message, Special, Tokenizer};
 use serde_json::{Value, json};
 
+mod stored;
 mod strings;
 mod tiny;
 
@@ -75,11 +76,7 @@ fn ids_equal_the_judge(vocabulary: &GgufVocabulary<'_>, are_merges_pairs: bool) 
 }
 
 fn real_vocabulary_equals_the_judge(model: &str, are_merges_pairs: bool) {
-    let home = std::env::var_os("HOME").unwrap();
-    let path = PathBuf::from(home).join(".cache/nano-reasoning/models").join(model);
-    if !path.exists() {
-        return eprintln!("skipped: {} is not there; fetch it with `nano-reasoning pull`", path.display());
-    }
+    let Some(path) = stored::stored(model) else { return };
     let file = GgufFile::open(&path).unwrap();
     ids_equal_the_judge(&GgufVocabulary::from_file(&file).unwrap(), are_merges_pairs);
 }

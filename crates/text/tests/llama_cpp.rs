@@ -1,23 +1,15 @@
 //! Ids equal llama.cpp's on a thousand strings, for the vocabularies of real models.
 //!
 //! The golden files hold, for each string, the number and a hash of llama.cpp's ids, once with markers as
-//! text and once parsed. To write them anew, with a server of each model:
-//!
-//! ```sh
-//! llama-server -m MODEL.gguf --port 8123 &
-//! GOLDEN_MODEL=MODEL.gguf GOLDEN_SERVER=127.0.0.1:8123 cargo test -p nano-reasoning-text --test llama_cpp -- --ignored
-//! ```
+//! text and once parsed. The example `golden_ids` writes them.
 
-use std::env;
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::PathBuf;
 
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_text::{ChatTemplate, Message, Special, TokenStream, Tokenizer};
 
+mod golden;
+mod stored;
 mod strings;
 
 const SMOLLM2: &str = "smollm2-135m-instruct-q4_1.gguf";
@@ -25,33 +17,16 @@ const QWEN2: &str = "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
 
 /// The tokenizer of a model in the model store; says so and returns `None` if it is not there.
 fn tokenizer(model: &str) -> Option<Tokenizer> {
-    let path = PathBuf::from(env::var_os("HOME")?).join(".cache/nano-reasoning/models").join(model);
-    if !path.exists() {
-        eprintln!("skipped: {} is not there; fetch it with `nano-reasoning pull`", path.display());
-        return None;
-    }
+    let path = stored::stored(model)?;
     Some(Tokenizer::from_gguf(&GgufFile::open(&path).unwrap()).unwrap())
-}
-
-fn golden_path(model: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(model).with_extension("ids")
-}
-
-/// Number of ids and their FNV-1a hash.
-fn digest(ids: &[u32]) -> String {
-    let hash = ids
-        .iter()
-        .flat_map(|id| id.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("{}:{hash:016x}", ids.len())
 }
 
 fn ids_equal_golden(model: &str) {
     let Some(tokenizer) = tokenizer(model) else { return };
-    let golden = fs::read_to_string(golden_path(model)).unwrap();
+    let lines = fs::read_to_string(golden::path(model)).unwrap();
     let strings = strings::strings();
-    assert_eq!(golden.lines().count(), strings.len());
-    for (i, (text, line)) in strings.iter().zip(golden.lines()).enumerate() {
+    assert_eq!(lines.lines().count(), strings.len());
+    for (i, (text, line)) in strings.iter().zip(lines.lines()).enumerate() {
         let (as_text, parsed) = line.split_once(' ').unwrap();
         for (special, want) in [(Special::AsText, as_text), (Special::Parse, parsed)] {
             // llama.cpp takes any token spelled `</s>` for an end marker ("control-looking token"). In
@@ -60,7 +35,7 @@ fn ids_equal_golden(model: &str) {
                 continue;
             }
             let ids = tokenizer.encode(text, special);
-            assert_eq!(digest(&ids), want, "string {i}, {special:?}: {text:?}\nours: {ids:?}");
+            assert_eq!(golden::digest(&ids), want, "string {i}, {special:?}: {text:?}\nours: {ids:?}");
         }
     }
 }
@@ -123,30 +98,4 @@ fn answers_end_with_a_turn_or_a_text() {
         assert!(!tokenizer.is_end(tokenizer.token_of("<|im_start|>").unwrap()));
         assert!(!tokenizer.adds_bos());
     }
-}
-
-#[test]
-#[ignore = "needs a llama.cpp server, see above"]
-fn write_golden_ids() {
-    let server = env::var("GOLDEN_SERVER").expect("GOLDEN_SERVER is the server's address");
-    let model = env::var("GOLDEN_MODEL").expect("GOLDEN_MODEL is the model's file name");
-    let mut golden = String::new();
-    for text in strings::strings() {
-        let ids = [false, true].map(|parse| digest(&llama_cpp_ids(&server, &text, parse)));
-        writeln!(golden, "{} {}", ids[0], ids[1]).unwrap();
-    }
-    fs::write(golden_path(&model), golden).unwrap();
-}
-
-fn llama_cpp_ids(server: &str, text: &str, parse_special: bool) -> Vec<u32> {
-    let body = serde_json::json!({"content": text, "add_special": false, "parse_special": parse_special})
-        .to_string();
-    let mut connection = TcpStream::connect(server).unwrap();
-    let length = body.len();
-    write!(connection, "POST /tokenize HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
-    let mut response = String::new();
-    connection.read_to_string(&mut response).unwrap();
-    let (_, json) = response.split_once("\r\n\r\n").unwrap();
-    let json: serde_json::Value = serde_json::from_str(json).unwrap();
-    serde_json::from_value(json["tokens"].clone()).unwrap()
 }
