@@ -11,6 +11,7 @@ mod error;
 mod head_drafter;
 mod model_drafter;
 mod ngram;
+mod replay;
 mod statistics;
 mod verification;
 
@@ -23,6 +24,7 @@ pub use error::Error;
 pub use head_drafter::HeadDrafter;
 pub use model_drafter::ModelDrafter;
 pub use ngram::{DEFAULT_HISTORY_TOKENS, HistoryStore, HistorySummary, NgramDrafter};
+pub use replay::{Replay, ReplayCounts};
 pub use statistics::{DrafterStatistics, PositionStatistics, SpeculationStatistics};
 pub use verification::{CycleTimes, Observer, Verification};
 

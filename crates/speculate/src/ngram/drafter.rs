@@ -1,27 +1,52 @@
-//! A drafter that copies: the longest match of the context's end, and what followed it most often.
+//! Drafts by what followed like contexts in the conversation and in earlier answers.
 
 use super::history_store::HistoryStore;
-use super::suffix_index::{Follower, MAX_MATCH, SuffixIndex};
+use super::occurrences::{self, CONVERSATION, HISTORY, Occurrence};
+use super::prediction::Prediction;
+use super::suffix_index::{MAX_CONTEXT, SuffixIndex};
+use super::trust::Trust;
 use crate::{Candidate, Draft, Drafter, Result};
 
-/// Chance that what followed a match of so many tokens, always, follows again: replayed over answers of the 1.5B model.
-const STRENGTHS: [f32; 9] = [0.0, 0.15, 0.4, 0.55, 0.66, 0.74, 0.8, 0.85, 0.88];
-/// An occurrence in the conversation counts for so many in earlier answers.
-const NEARNESS: f32 = 4.0;
-/// Shortest match.
-const MIN_MATCH: usize = 2;
+/// Tokens of a prediction that are ranked.
+const MAX_CANDIDATES: usize = 16;
 
-/// Drafts what followed the same words before.
+/// Proposes what followed like contexts before: prediction by partial matching over the conversation and over
+/// earlier answers.
+///
+/// It takes microseconds, reads no weights, and what it proposes carries the chance that it estimates from
+/// the matches' lengths and counts. How far matches can be trusted it learns from what comes of them.
 #[derive(Debug, Default)]
 pub struct NgramDrafter {
-    /// The conversation's committed tokens.
     conversation: SuffixIndex,
     /// Earlier answers.
     history: Option<HistoryStore>,
-    followers: Vec<Follower>,
-    others: Vec<Follower>,
+    trust: Trust,
+    /// What was predicted in the last draft, node by node; the first `n_steps` are in use.
+    steps: Vec<Step>,
+    n_steps: usize,
+    /// Length of the context that was drafted for last, 0 if it is no more.
+    drafted_at: usize,
+    frontier: Vec<Branch>,
     candidates: Vec<Candidate>,
-    path: Vec<u32>,
+}
+
+/// The prediction of what follows one node.
+#[derive(Debug, Default)]
+struct Step {
+    /// The drafted node, its token and the step before; `None` for the context's last token.
+    node: Option<(usize, u32, usize)>,
+    depth: usize,
+    occurrences: Vec<Occurrence>,
+    prediction: Prediction,
+}
+
+/// A token that could be proposed next.
+#[derive(Debug, Clone, Copy)]
+struct Branch {
+    step: usize,
+    token: u32,
+    confidence: f32,
+    reach: f32,
 }
 
 impl NgramDrafter {
@@ -30,26 +55,83 @@ impl NgramDrafter {
         Self { history, ..Self::default() }
     }
 
-    /// Fills `self.followers` with what may follow the path, and returns the match's length.
-    fn find(&mut self, longest: usize) -> usize {
-        let near = self.conversation.find(&self.path, longest, &mut self.followers);
-        self.others.clear();
-        let far = match &self.history {
-            Some(history) => history.index().find(&self.path, longest, &mut self.others),
-            None => 0,
-        };
-        if far > near {
-            std::mem::swap(&mut self.followers, &mut self.others);
-        } else if far == near {
-            self.followers.iter_mut().for_each(|follower| follower.count *= NEARNESS);
-            for other in &self.others {
-                match self.followers.iter_mut().find(|follower| follower.token == other.token) {
-                    Some(follower) => follower.count += other.count,
-                    None => self.followers.push(*other),
-                }
-            }
+    /// Learns from the tokens that came after the last draft.
+    fn learn(&mut self, context: &[u32]) {
+        let came =
+            if self.drafted_at == 0 { &[] } else { context.get(self.drafted_at..).unwrap_or_default() };
+        let mut step = (self.n_steps > 0).then_some(0);
+        for &token in came {
+            let Some(at) = step else { break };
+            self.steps[at].prediction.learn(token, &mut self.trust);
+            step = self.steps[..self.n_steps].iter().position(|next| {
+                next.node.is_some_and(|(_, drafted, before)| (drafted, before) == (token, at))
+            });
         }
-        near.max(far)
+        self.n_steps = 0;
+    }
+
+    /// Predicts what follows a drafted node, or the context for `None`.
+    fn predict(&mut self, context: &[u32], node: Option<(usize, u32, usize)>) -> usize {
+        if self.n_steps == self.steps.len() {
+            self.steps.push(Step::default());
+        }
+        let empty = SuffixIndex::default();
+        let history = self.history.as_ref().map_or(&empty, HistoryStore::index);
+        let (before, rest) = self.steps.split_at_mut(self.n_steps);
+        let step = &mut rest[0];
+        step.node = node;
+        step.depth = node.map_or(0, |(_, _, parent)| before[parent].depth + 1);
+        step.occurrences.clear();
+        if let Some((_, token, parent)) = node {
+            let indices = [&self.conversation, history];
+            occurrences::follow(indices, &before[parent].occurrences, token, &mut step.occurrences);
+        }
+        if step.occurrences.is_empty() {
+            let mut recent = [0; 2 * MAX_CONTEXT];
+            let n = recent_tokens(context, before, node, &mut recent);
+            let recent = &recent[recent.len() - n..];
+            occurrences::find(&self.conversation, CONVERSATION, recent, &mut step.occurrences);
+            occurrences::find(history, HISTORY, recent, &mut step.occurrences);
+        }
+        step.prediction.fill(&mut step.occurrences, &self.trust);
+        self.n_steps += 1;
+        self.n_steps - 1
+    }
+
+    /// Offers the likeliest tokens after a step to the frontier.
+    fn branch(&mut self, step: usize, draft: &Draft<'_>) {
+        let Step { node, prediction, .. } = &self.steps[step];
+        let parent = node.map(|(node, ..)| node);
+        self.candidates.clear();
+        self.candidates.extend(prediction.tokens.iter().map(|predicted| Candidate {
+            token: predicted.token,
+            log_prob: predicted.prob.ln(),
+            confidence: predicted.prob,
+        }));
+        if self.candidates.len() > MAX_CANDIDATES {
+            self.candidates.sort_unstable_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
+            self.candidates.truncate(MAX_CANDIDATES);
+        }
+        let known: f32 = self.candidates.iter().map(|candidate| candidate.confidence).sum();
+        draft.rank(parent, &mut self.candidates);
+        // With noise, the ranking shares out the whole chance; some is left for tokens that were never seen.
+        let ranked: f32 = self.candidates.iter().map(|candidate| candidate.confidence).sum();
+        let reach = parent.map_or(1.0, |parent| draft.nodes()[parent].reach_probability);
+        for candidate in self.candidates.iter().take(draft.max_width()) {
+            let confidence = candidate.confidence * known / ranked;
+            self.frontier.push(Branch {
+                step,
+                token: candidate.token,
+                confidence,
+                reach: reach * confidence,
+            });
+        }
+    }
+
+    fn likeliest(&mut self) -> Option<Branch> {
+        let best = (0..self.frontier.len())
+            .max_by(|&a, &b| self.frontier[a].reach.total_cmp(&self.frontier[b].reach))?;
+        Some(self.frontier.swap_remove(best))
     }
 }
 
@@ -69,6 +151,7 @@ impl Drafter for NgramDrafter {
 
     fn truncate(&mut self, len: usize) -> Result<()> {
         self.conversation.truncate(len);
+        self.drafted_at = 0;
         Ok(())
     }
 
@@ -80,34 +163,47 @@ impl Drafter for NgramDrafter {
     }
 
     fn draft(&mut self, context: &[u32], draft: &mut Draft<'_>) -> Result<()> {
-        self.path.clear();
-        self.path.extend_from_slice(&context[context.len().saturating_sub(MAX_MATCH)..]);
-        let mut longest = MAX_MATCH;
-        let mut parent = None;
-        for _ in 0..draft.max_depth() {
-            let match_len = self.find(longest);
-            if match_len < MIN_MATCH {
+        self.learn(context);
+        self.drafted_at = context.len();
+        self.frontier.clear();
+        if draft.max_depth() == 0 {
+            return Ok(());
+        }
+        let root = self.predict(context, None);
+        self.branch(root, draft);
+        while let Some(Branch { step, token, confidence, .. }) = self.likeliest() {
+            let Step { node, depth, .. } = self.steps[step];
+            let Some(proposed) = draft.propose(node.map(|(node, ..)| node), token, confidence) else {
+                // What is left is less likely still.
                 break;
+            };
+            if depth + 1 < draft.max_depth() {
+                let next = self.predict(context, Some((proposed, token, step)));
+                self.branch(next, draft);
             }
-            let total: f32 = self.followers.iter().map(|follower| follower.count).sum();
-            let strength = STRENGTHS[match_len.min(STRENGTHS.len() - 1)];
-            self.candidates.clear();
-            self.candidates.extend(self.followers.iter().map(|follower| Candidate {
-                token: follower.token,
-                log_prob: (strength * follower.count / total).ln(),
-                confidence: 0.0,
-            }));
-            draft.rank(parent, &mut self.candidates);
-            let mut first = None;
-            for (i, candidate) in self.candidates.iter().take(draft.max_width()).enumerate() {
-                let node = draft.propose(parent, candidate.token, candidate.confidence);
-                first = if i == 0 { node } else { first };
-            }
-            let Some(node) = first else { break };
-            self.path.push(draft.nodes()[node].token);
-            parent = Some(node);
-            longest = match_len + 1;
         }
         Ok(())
     }
+}
+
+/// Writes the last tokens of `context` and of the path to `node` at the end of `recent`; returns how many.
+fn recent_tokens(
+    context: &[u32],
+    steps: &[Step],
+    mut node: Option<(usize, u32, usize)>,
+    recent: &mut [u32],
+) -> usize {
+    let mut n = 0;
+    while let Some((_, token, parent)) = node
+        && n < recent.len()
+    {
+        n += 1;
+        let at = recent.len() - n;
+        recent[at] = token;
+        node = steps[parent].node;
+    }
+    let n_context = context.len().min(recent.len() - n);
+    let end = recent.len() - n;
+    recent[end - n_context..end].copy_from_slice(&context[context.len() - n_context..]);
+    n + n_context
 }

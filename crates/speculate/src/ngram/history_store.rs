@@ -1,7 +1,7 @@
 //! Earlier answers on disk, for as long as they fit.
 //!
 //! `KEY.history` is a header and one record an answer, appended under a lock: a process that dies leaves at most a torn
-//! last record, which is cut off when the next one is written. `KEY.index` is the suffix array of all of it, written
+//! last record, which is cut off when the next one is written. `KEY.index` is the order of its contexts, written
 //! whole and put in place at once; without it, or with one of other tokens, the array is sorted anew. Only the user may
 //! read either.
 
@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::suffix_index::{SEPARATOR, SuffixIndex};
 
 const MAGIC: &[u8; 8] = b"NRHIST\x01\n";
-const INDEX_MAGIC: &[u8; 8] = b"NRINDX\x01\n";
+const INDEX_MAGIC: &[u8; 8] = b"NRINDX\x02\n";
 /// Length, checksum and time.
 const RECORD_HEAD: usize = 16;
 /// No answer is longer; a record that says so is torn.
@@ -84,8 +84,9 @@ impl HistoryStore {
         let mut tokens = Vec::with_capacity(bytes.len() / 4);
         store.read(&bytes, &mut tokens);
         let sorted = fs::read(store.index_path()).ok().and_then(|bytes| read_index(&bytes, &tokens));
-        store.is_index_old = sorted.is_none() && !tokens.is_empty();
-        store.index = SuffixIndex::with_sorted(tokens, sorted.unwrap_or_default());
+        store.is_index_old = sorted.as_ref().is_none_or(|&(_, n_covered)| n_covered < tokens.len());
+        let (sorted, n_covered) = sorted.unwrap_or_default();
+        store.index = SuffixIndex::with_order(tokens, sorted, n_covered);
         Ok(store)
     }
 
@@ -174,16 +175,15 @@ impl HistoryStore {
             is_too_much
         });
         let n_gone = n_gone.count().min(self.answers.len() - 1);
-        let (mut tokens, mut bytes) = (Vec::new(), MAGIC.to_vec());
         self.answers.drain(..n_gone);
+        let cut = self.answers[0].start;
+        self.index.drop_front(cut);
+        let mut bytes = MAGIC.to_vec();
         for answer in &mut self.answers {
+            answer.start -= cut;
             let text = &self.index.tokens()[answer.start..answer.start + answer.len];
             write_record(&mut bytes, text, answer.seconds);
-            answer.start = tokens.len();
-            tokens.extend_from_slice(text);
-            tokens.push(SEPARATOR);
         }
-        self.index = SuffixIndex::with_sorted(tokens, Vec::new());
         self.n_bytes = bytes.len() as u64;
         replace(&self.path, &bytes)
     }
@@ -198,9 +198,8 @@ impl HistoryStore {
         }
         let sorted = self.index.sorted();
         let mut bytes = INDEX_MAGIC.to_vec();
-        let n_covered = self.index.n_covered();
-        bytes.extend((n_covered as u64).to_le_bytes());
-        bytes.extend(checksum(&self.index.tokens()[..n_covered]).to_le_bytes());
+        bytes.extend((self.index.tokens().len() as u64).to_le_bytes());
+        bytes.extend(checksum(self.index.tokens()).to_le_bytes());
         bytes.extend(sorted.iter().flat_map(|start| start.to_le_bytes()));
         replace(&self.index_path(), &bytes)?;
         self.is_index_old = false;
@@ -281,17 +280,18 @@ fn write_record(out: &mut Vec<u8>, answer: &[u32], seconds: u64) {
     out.extend(bytes);
 }
 
-/// The sorted starts in an index file, if they are those of a beginning of `tokens`.
-fn read_index(bytes: &[u8], tokens: &[u32]) -> Option<Vec<u32>> {
+/// The sorted positions in an index file, if they are those of a beginning of `tokens`, and how many tokens that has.
+fn read_index(bytes: &[u8], tokens: &[u32]) -> Option<(Vec<u32>, usize)> {
     let rest = bytes.strip_prefix(INDEX_MAGIC)?;
     let (n_covered, rest) = rest.split_first_chunk::<8>()?;
     let (sum, rest) = rest.split_first_chunk::<8>()?;
-    let covered = tokens.get(..usize::try_from(u64::from_le_bytes(*n_covered)).ok()?)?;
+    let n_covered = usize::try_from(u64::from_le_bytes(*n_covered)).ok()?;
+    let covered = tokens.get(..n_covered)?;
     if checksum(covered) != u64::from_le_bytes(*sum) || !rest.len().is_multiple_of(4) {
         return None;
     }
-    let sorted: Vec<u32> = rest.as_chunks().0.iter().map(|&start| u32::from_le_bytes(start)).collect();
-    SuffixIndex::is_sound(&sorted, tokens.len()).then_some(sorted)
+    let sorted = rest.as_chunks().0.iter().map(|&position| u32::from_le_bytes(position)).collect();
+    Some((sorted, n_covered))
 }
 
 fn checksum(tokens: &[u32]) -> u64 {
@@ -367,9 +367,7 @@ mod tests {
         assert!(again.index.tokens() == store.index.tokens());
         let summary = again.summary();
         assert_eq!((summary.n_answers, summary.n_tokens), (9, 360));
-        let mut found = Vec::new();
-        assert_eq!(again.index.find(&[4, 5, 6, 7], 16, &mut found), 4);
-        assert_eq!((found[0].token, found[0].count), (8, 5.0));
+        assert_eq!(again.index, SuffixIndex::new(again.index.tokens()));
     }
 
     #[test]
@@ -456,7 +454,7 @@ mod tests {
             bytes.truncate(len.saturating_sub(cut % 50));
             fs::write(&path, bytes).unwrap();
             let mut opened = open(folder.path());
-            opened.index.find(&[2, 3, 4], 16, &mut Vec::new());
+            prop_assert_eq!(&opened.index, &SuffixIndex::new(opened.index.tokens()));
             opened.append(&[5, 6]).unwrap();
             let again = open(folder.path());
             prop_assert_eq!(all(&again), all(&opened));

@@ -2,7 +2,12 @@
 
 mod drafter;
 mod history_store;
+mod occurrences;
+mod prediction;
 mod suffix_index;
+#[cfg(test)]
+mod tests;
+mod trust;
 
 pub use drafter::NgramDrafter;
 pub use history_store::{DEFAULT_HISTORY_TOKENS, HistoryStore, HistorySummary};
