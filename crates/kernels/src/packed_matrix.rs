@@ -190,21 +190,20 @@ impl PackedMatrix {
         assert!(row < from.n_rows, "row {row} of {}", from.n_rows);
         assert!(self.n_rows < self.capacity(), "room for {} rows", self.capacity());
         assert_eq!((self.block_type, self.n_cols), (from.block_type, from.n_cols), "type and columns");
-        let (source, target) = (row % GROUP_ROWS, self.n_rows % GROUP_ROWS);
+        let (lane, from_lane) = (self.n_rows % GROUP_ROWS, row % GROUP_ROWS);
         let group_bytes = self.n_units * self.unit_bytes;
         let at = self.n_rows / GROUP_ROWS * group_bytes;
         self.n_rows += 1;
-        let group = &mut self.memory[at..at + group_bytes];
-        let units = group
-            .chunks_exact_mut(self.unit_bytes)
-            .zip(from.group(row / GROUP_ROWS).chunks_exact(self.unit_bytes));
-        let bytes_of = |lane| lane_bytes(self.block_type, self.unit_bytes, lane);
-        let places: Vec<(usize, usize)> = bytes_of(target).into_iter().zip(bytes_of(source)).collect();
-        for (unit, from) in units {
-            for &(to, at) in &places {
-                unit[to] = from[at];
+        let units = self.memory[at..at + group_bytes].chunks_exact_mut(self.unit_bytes);
+        let units = units.zip(from.group(row / GROUP_ROWS).chunks_exact(self.unit_bytes));
+        with_format!(self.block_type, F => {
+            units.for_each(|(unit, from)| F::copy_row(from, from_lane, unit, lane));
+        }, {
+            let bytes = self.block_type.block_bytes();
+            for (unit, from) in units {
+                unit[lane * bytes..][..bytes].copy_from_slice(&from[from_lane * bytes..][..bytes]);
             }
-        }
+        });
     }
 
     /// Row `row` as numbers, into `out`, `[n_cols]`.
@@ -243,23 +242,6 @@ impl PackedMatrix {
         let group_bytes = self.n_units * self.unit_bytes;
         &self.memory[group * group_bytes..][..group_bytes]
     }
-}
-
-/// Where the bytes of row `lane` lie in a unit, in the same order for each lane.
-fn lane_bytes(block_type: BlockType, unit_bytes: usize, lane: usize) -> Vec<usize> {
-    let mut unit = vec![0; unit_bytes];
-    with_format!(block_type, F => {
-        // Packing says it: whatever a row writes is its own. Two patterns, as a byte may come out as zero for one.
-        for pattern in [0xff, 0x55] {
-            let mut packed = vec![0; unit_bytes];
-            F::pack_row(&[pattern; 256][..F::SOURCE_BYTES], lane, &mut packed);
-            unit.iter_mut().zip(packed).for_each(|(seen, byte)| *seen |= byte);
-        }
-    }, {
-        let bytes = block_type.block_bytes();
-        unit[lane * bytes..(lane + 1) * bytes].fill(1);
-    });
-    unit.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, _)| at).collect()
 }
 
 /// Columns and bytes of a unit. Dense types have units of one column, 16 numbers.

@@ -259,3 +259,15 @@ fn a_head_refuses_what_does_not_fit() {
     assert!(matches!(head.step(&[1; 5], &[None; 5]), Err(EngineError::ContextFull { .. })));
     assert_eq!(head.step(&[1; 4], &[None; 4]).unwrap().logits.len(), 160);
 }
+
+/// A prompt may be longer than what the head has room for; its tokens are worth drafting all the same.
+#[test]
+fn the_vocabulary_is_not_bound_by_the_context() {
+    let target = TinyModel::new("qwen2");
+    let tiny = TinyHead::new(&target);
+    let options = HeadOptions { core_vocab: Some(5) };
+    let mut head = Eagle3Head::from_gguf(&tiny.to_file(), &load(&target), 10, &options).unwrap();
+    let all: Vec<u32> = (0..75).collect();
+    head.add_to_vocab(&all).unwrap();
+    assert_eq!(head.draft_vocab().len(), 75);
+}

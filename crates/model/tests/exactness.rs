@@ -187,3 +187,42 @@ fn all_kinds_of_rows_agree() {
         assert!(bits(again.logits) == logits, "the cache is the same whatever rows were wanted");
     }
 }
+
+/// Logits of chosen tokens are those of the whole vocabulary, in the order asked for, whatever was chosen before.
+#[test]
+fn selected_logits_are_those_of_the_whole_pass() {
+    for model in models() {
+        let tokens = Rng(8).tokens(12, model.vocab_size);
+        let mut sequence = load(&model, 2).sequence(12).unwrap();
+        let whole = scored(&mut sequence, &tokens, 12);
+        let lists: [&[u32]; 6] =
+            [&[74, 0, 17, 16, 3], &[74, 0, 17, 16, 3, 60, 1], &[74, 0], &[5, 5], &[], &[40; 100]];
+        for list in lists {
+            sequence.select_outputs(Some(list)).unwrap();
+            for n_at_once in [1, 5, 12] {
+                sequence.truncate(0).unwrap();
+                let rows = whole.chunks(model.vocab_size);
+                let wanted: Vec<u32> =
+                    rows.flat_map(|row| list.iter().map(|&token| row[token as usize])).collect();
+                assert!(
+                    scored(&mut sequence, &tokens, n_at_once) == wanted,
+                    "{}: {list:?}",
+                    model.architecture
+                );
+            }
+        }
+        sequence.select_outputs(None).unwrap();
+        sequence.truncate(0).unwrap();
+        assert!(scored(&mut sequence, &tokens, 12) == whole, "{}: all again", model.architecture);
+    }
+}
+
+#[test]
+fn an_unknown_token_changes_no_selection() {
+    let model = TinyModel::new("qwen2");
+    let mut sequence = load(&model, 1).sequence(4).unwrap();
+    sequence.select_outputs(Some(&[3, 4])).unwrap();
+    let error = sequence.select_outputs(Some(&[3, 4, 75])).unwrap_err();
+    assert_eq!(error.to_string(), "token id 75 is outside the vocabulary of 75 tokens");
+    assert_eq!(sequence.forward(&TokenTree::chain(&[1]), LogitRows::All).unwrap().logits.len(), 2);
+}

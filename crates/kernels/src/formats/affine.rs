@@ -34,6 +34,7 @@ impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Format for Affi
     const UNIT_COLS: usize = 64;
     const SOURCE_BYTES: usize = 64 / GROUP * 4 + 8 * BITS;
     const LINES: usize = Self::code_line(2);
+    const HALF_LINES: usize = Self::code_line(0);
     const HAS_MINS: bool = true;
 
     fn pack_row(source: &[u8], row: usize, unit: &mut [u8]) {

@@ -57,6 +57,8 @@ pub(crate) trait Format {
     const SOURCE_BYTES: usize;
     /// Lines of a unit.
     const LINES: usize;
+    /// Lines before the others that hold 32 numbers of 16 bits, two a row, instead of 16 dwords.
+    const HALF_LINES: usize = 1;
     /// Whether the two halves of a block have scales of their own.
     const HAS_HALF_SCALES: bool = false;
     /// Whether blocks have a minimum.
@@ -73,6 +75,19 @@ pub(crate) trait Format {
 
     /// Row `row`'s share of block `block` of a unit.
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock;
+
+    /// Copies row `from_row`'s share of unit `from` to row `row` of `unit`.
+    fn copy_row(from: &[u8], from_row: usize, unit: &mut [u8], row: usize) {
+        for line in 0..Self::HALF_LINES {
+            for half in 0..2 {
+                let at = line * LINE_BYTES + 32 * half + 2 * from_row;
+                set_half_line(unit, line, half, row, &from[at..at + 2]);
+            }
+        }
+        for line in Self::HALF_LINES..Self::LINES {
+            set_dword(unit, line, row, dword(from, line, from_row));
+        }
+    }
 }
 
 /// Dword `row` of line `line`.

@@ -9,6 +9,7 @@ impl Format for Q4_1 {
     const UNIT_COLS: usize = 64;
     const SOURCE_BYTES: usize = 2 * 20;
     const LINES: usize = 10;
+    const HALF_LINES: usize = 2;
     const HAS_MINS: bool = true;
 
     fn pack_row(source: &[u8], row: usize, unit: &mut [u8]) {

@@ -69,11 +69,17 @@ impl Eagle3Head {
         self.weights.size_bytes() + self.output.size_bytes()
     }
 
-    fn check(&self, tokens: &[u32], n_entries: usize) -> engine::Result<()> {
+    fn check_tokens(&self, tokens: &[u32]) -> engine::Result<()> {
         let vocab_size = self.target.config.vocab_size;
-        if let Some(&token) = tokens.iter().find(|&&token| token as usize >= vocab_size) {
-            return Err(engine::Error::UnknownToken { token, vocab_size });
+        match tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(engine::Error::UnknownToken { token, vocab_size }),
+            None => Ok(()),
         }
+    }
+
+    /// That `tokens` are known and that there is room for as many entries after the first `n_entries`.
+    fn check(&self, tokens: &[u32], n_entries: usize) -> engine::Result<()> {
+        self.check_tokens(tokens)?;
         if n_entries + tokens.len() > self.context_len {
             let (wanted, used, context_len) = (tokens.len(), n_entries, self.context_len);
             return Err(engine::Error::ContextFull { wanted, used, context_len });
@@ -110,7 +116,7 @@ impl DraftHead for Eagle3Head {
     }
 
     fn add_to_vocab(&mut self, tokens: &[u32]) -> engine::Result<()> {
-        self.check(tokens, 0)?;
+        self.check_tokens(tokens)?;
         for &token in tokens {
             self.output.add(&self.target, token);
         }
