@@ -77,6 +77,14 @@ impl Terminal {
         }
     }
 
+    /// Ctrl-D at the prompt: during an answer the terminal, not the line editor, would take the key.
+    #[track_caller]
+    fn leaves(&mut self) {
+        self.sees("> ");
+        self.write(CTRL_D);
+        self.ends_with(0);
+    }
+
     #[track_caller]
     fn ends_with(&mut self, code: i32) {
         assert_eq!(wait(&mut self.child).code(), Some(code), "{:?}", self.screen.lock().unwrap());
@@ -126,8 +134,7 @@ fn ctrl_c_stops_the_answer_and_not_the_program() {
     terminal.sees("> ");
     terminal.write("5\r");
     terminal.sees("6789");
-    terminal.write(CTRL_D);
-    terminal.ends_with(0);
+    terminal.leaves();
 }
 
 #[test]
@@ -175,8 +182,7 @@ fn a_long_paste_is_one_message_and_a_backslash_continues_a_line() {
     terminal.sees("2 answers");
     terminal.write(&format!("{}5\r", "a long line ".repeat(300)));
     terminal.sees("6789");
-    terminal.write(CTRL_D);
-    terminal.ends_with(0);
+    terminal.leaves();
 }
 
 #[test]
@@ -190,6 +196,5 @@ fn a_resize_while_a_line_is_edited_is_survived() {
     send(&terminal.child, Signal::WINCH);
     terminal.write("5\r");
     terminal.sees("6789");
-    terminal.write(CTRL_D);
-    terminal.ends_with(0);
+    terminal.leaves();
 }
