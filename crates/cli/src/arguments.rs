@@ -300,6 +300,12 @@ pub(crate) struct BenchmarkArgs {
     /// Prompts to answer greedily: lines of JSON with id, task and turns
     #[arg(long, value_name = "FILE")]
     pub(crate) prompts: Option<PathBuf>,
+    /// Learn from the answers to --prompts, and measure what that brings on those to --held-out
+    #[arg(long = "adapt", requires = "prompts", requires = "held_out", conflicts_with = "compares")]
+    pub(crate) adapts: bool,
+    /// Prompts of the same kind that are not learnt from
+    #[arg(long, value_name = "FILE", requires = "adapts")]
+    pub(crate) held_out: Option<PathBuf>,
     /// Longest answer, in tokens [default: 64, or 256 with --prompts]
     #[arg(short, long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<usize>,
@@ -450,6 +456,7 @@ impl GlobalArgs {
                 core_vocab: learning.core_vocab,
                 max_width: learning.tree,
                 is_history_off: learning.is_history_off,
+                history_folder: None,
                 is_fixed: learning.is_draft_fixed,
             },
             context_len: self.context,

@@ -13,6 +13,7 @@
 //! | [`Activations`] | columns quantized to int8, as the products read them |
 //! | [`Kernels`] | the table of functions for one instruction set |
 //! | [`KvLayer`] | keys and values of one layer, 16-bit |
+//! | [`Dense`] | f32 matrices, whose products training needs |
 //! | [`Pool`] | the worker threads |
 
 #[cfg(target_arch = "aarch64")]
@@ -23,6 +24,7 @@ mod bandwidth;
 mod block_type;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod compiled;
+mod dense_product;
 mod dispatch;
 mod error;
 mod formats;
@@ -39,10 +41,11 @@ pub use activations::Activations;
 pub use attention::{AttentionScratch, KvLayer, Queries};
 pub use bandwidth::stream_read_gb_per_s;
 pub use block_type::{AffineType, BlockType};
+pub use dense_product::{Dense, add_product, add_transposed_product};
 pub use dispatch::{Isa, Kernels};
 pub use error::Error;
 pub use packed_matrix::{AffinePlanes, PackedMatrix};
-pub use pool::Pool;
+pub use pool::{Brake, Pool};
 pub use product::Product;
 
 #[cfg(test)]

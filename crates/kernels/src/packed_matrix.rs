@@ -4,6 +4,7 @@ use crate::formats::{BLOCK_COLS, Format, GROUP_ROWS, with_format};
 use crate::memory::Memory;
 use crate::{AffineType, BlockType, Error, Pool};
 use half::{bf16, f16};
+use std::ops::Range;
 
 /// Weights `[n_rows, n_cols]`, packed in groups of 16 rows (see `formats/`). Columns are padded with
 /// zero weights to whole units, rows to whole groups.
@@ -211,22 +212,34 @@ impl PackedMatrix {
     /// # Panics
     /// If `row` or the length of `out` is out of range.
     pub fn read_row(&self, row: usize, out: &mut [f32]) {
-        assert!(row < self.n_rows, "row {row} of {}", self.n_rows);
-        assert_eq!(out.len(), self.n_cols, "length of a row");
-        let (group, lane) = (self.group(row / GROUP_ROWS), row % GROUP_ROWS);
-        with_format!(self.block_type, F => {
-            for (i, out) in out.chunks_mut(BLOCK_COLS).enumerate() {
-                let unit = &group[i / F::BLOCKS * F::UNIT_BYTES..];
-                let weights = F::row_block(unit, i % F::BLOCKS, lane);
-                for (j, (out, code)) in out.iter_mut().zip(weights.codes).enumerate() {
-                    *out = weights.scales[j / 16] * f32::from(code) - weights.min;
+        self.read_tile(row..row + 1, 0..self.n_cols, out);
+    }
+
+    /// The columns `columns` of the rows `rows` as numbers, into `out`, `[rows.len(), columns.len()]`.
+    ///
+    /// # Panics
+    /// If a range or the length of `out` is out of range, or the columns do not start with a block of 32.
+    pub fn read_tile(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+        assert!(rows.end <= self.n_rows, "rows {rows:?} of {}", self.n_rows);
+        assert!(columns.end <= self.n_cols, "columns {columns:?} of {}", self.n_cols);
+        assert!(columns.start.is_multiple_of(BLOCK_COLS), "columns {columns:?} start within a block");
+        assert_eq!(out.len(), rows.len() * columns.len(), "length of the numbers");
+        for (row, out) in rows.zip(out.chunks_exact_mut(columns.len().max(1))) {
+            let (group, lane) = (self.group(row / GROUP_ROWS), row % GROUP_ROWS);
+            with_format!(self.block_type, F => {
+                for (i, out) in (columns.start / BLOCK_COLS..).zip(out.chunks_mut(BLOCK_COLS)) {
+                    let unit = &group[i / F::BLOCKS * F::UNIT_BYTES..];
+                    let weights = F::row_block(unit, i % F::BLOCKS, lane);
+                    for (j, (out, code)) in out.iter_mut().zip(weights.codes).enumerate() {
+                        *out = weights.scales[j / 16] * f32::from(code) - weights.min;
+                    }
                 }
-            }
-        }, {
-            for (column, out) in out.iter_mut().enumerate() {
-                *out = dense_weight(self.block_type, group, column, lane);
-            }
-        });
+            }, {
+                for (column, out) in columns.clone().zip(out) {
+                    *out = dense_weight(self.block_type, group, column, lane);
+                }
+            });
+        }
     }
 
     pub(crate) fn n_groups(&self) -> usize {
@@ -310,6 +323,12 @@ impl<'a, T> SharedChunks<'a, T> {
         assert!(at < self.len, "chunk {index} of {}", self.len());
         // SAFETY: `at` is inside the slice, and the caller keeps borrows of a chunk apart.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), self.chunk_len.min(self.len - at)) }
+    }
+
+    /// Where `len` items from `at` on begin, whatever the chunks.
+    pub(crate) fn pointer(&self, at: usize, len: usize) -> *mut T {
+        assert!(at + len <= self.len, "items {at}..{} of {}", at + len, self.len);
+        self.start.wrapping_add(at)
     }
 
     /// `len` items from `at` on, whatever the chunks.

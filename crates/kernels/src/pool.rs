@@ -7,7 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,40 @@ const CLOSED: u64 = 1 << 16;
 const REGION: u64 = 1 << 17;
 
 type Task<'a> = &'a (dyn Fn(usize) + Sync);
+
+/// Holds back the tasks of a pool while others need the machine.
+#[derive(Default)]
+pub struct Brake {
+    is_on: AtomicBool,
+    is_waiting: Mutex<()>,
+    released: Condvar,
+}
+
+impl Brake {
+    /// Lets no task start until [`Self::release`]. Those that run go on: they are short.
+    pub fn pull(&self) {
+        self.is_on.store(true, Relaxed);
+    }
+
+    /// Lets tasks start again.
+    pub fn release(&self) {
+        let guard = self.is_waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_on.store(false, Relaxed);
+        drop(guard);
+        self.released.notify_all();
+    }
+
+    /// Returns once it is released.
+    pub fn wait(&self) {
+        if !self.is_on.load(Relaxed) {
+            return;
+        }
+        let mut guard = self.is_waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.is_on.load(Relaxed) {
+            guard = self.released.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
 
 /// A fixed set of threads, the caller among them, that share the tasks of one region at a time.
 pub struct Pool {
@@ -37,11 +71,21 @@ struct Shared {
     next: AtomicUsize,
     panicked: AtomicBool,
     shutdown: AtomicBool,
+    brake: Option<Arc<Brake>>,
 }
 
 impl Pool {
     /// A pool of `n_threads` threads, the caller included; 0 counts as 1.
     pub fn new(n_threads: usize) -> Self {
+        Self::build(n_threads, None)
+    }
+
+    /// The same, each of whose tasks waits for `brake`.
+    pub fn with_brake(n_threads: usize, brake: Arc<Brake>) -> Self {
+        Self::build(n_threads, Some(brake))
+    }
+
+    fn build(n_threads: usize, brake: Option<Arc<Brake>>) -> Self {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(CLOSED),
             task: AtomicPtr::new(std::ptr::null_mut()),
@@ -49,6 +93,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             shutdown: AtomicBool::new(false),
+            brake,
         });
         let workers = (1..n_threads.min(INSIDE as usize))
             .map(|i| {
@@ -67,6 +112,11 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Returns once the pool's brake, if it has one, is released: for work between two regions.
+    pub fn wait_for_brake(&self) {
+        self.shared.wait_for_brake();
+    }
+
     /// Runs `task(0)` … `task(n_tasks − 1)`, each once, in any order, on any thread, and returns when
     /// all are done.
     ///
@@ -74,7 +124,10 @@ impl Pool {
     /// If a task panics.
     pub fn run(&self, n_tasks: usize, task: impl Fn(usize) + Sync) {
         if n_tasks <= 1 || self.workers.is_empty() {
-            (0..n_tasks).for_each(task);
+            for i in 0..n_tasks {
+                self.wait_for_brake();
+                task(i);
+            }
             return;
         }
         let guard = self.region.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -106,6 +159,12 @@ impl Pool {
 }
 
 impl Shared {
+    fn wait_for_brake(&self) {
+        if let Some(brake) = &self.brake {
+            brake.wait();
+        }
+    }
+
     fn run_tasks(&self, task: Task) {
         let n_tasks = self.n_tasks.load(Relaxed);
         loop {
@@ -113,6 +172,7 @@ impl Shared {
             if i >= n_tasks {
                 return;
             }
+            self.wait_for_brake();
             task(i);
         }
     }
@@ -205,6 +265,28 @@ mod tests {
                 sum.fetch_add(i, Relaxed);
             });
             assert_eq!(sum.load(Relaxed), 45);
+        }
+    }
+
+    #[test]
+    fn a_brake_holds_tasks_back() {
+        for n_threads in [1, 3] {
+            let brake = Arc::new(Brake::default());
+            let pool = Pool::with_brake(n_threads, brake.clone());
+            let n_done = AtomicUsize::new(0);
+            brake.pull();
+            thread::scope(|scope| {
+                let region = scope.spawn(|| {
+                    pool.run(50, |_| {
+                        n_done.fetch_add(1, Relaxed);
+                    });
+                });
+                thread::sleep(Duration::from_millis(20));
+                assert_eq!(n_done.load(Relaxed), 0);
+                brake.release();
+                region.join().unwrap();
+            });
+            assert_eq!(n_done.load(Relaxed), 50);
         }
     }
 

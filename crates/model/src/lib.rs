@@ -10,6 +10,7 @@
 //! | `pass.rs` | the forward pass that they share, top to bottom |
 //! | `sequence.rs` | one sequence: chunks, trees, rollback |
 //! | `eagle3/` | a drafting head beside a target |
+//! | `adapter.rs` | low-rank changes of weights, as training makes them |
 //! | `rope.rs` | rotary positions and their scalings |
 //! | `gguf_model/` | reading all that from a GGUF file |
 //! | `hugging_face/` | reading it from a folder, MLX's quantization included |
@@ -19,6 +20,7 @@
 //! to share them out among threads.
 #![forbid(unsafe_code)]
 
+mod adapter;
 mod architecture;
 mod config;
 mod eagle3;
@@ -36,8 +38,9 @@ mod rope;
 mod sequence;
 mod weights;
 
+pub use adapter::{Adapter, AdapterSlot, LayerAdapters, Projection};
 pub use config::ModelConfig;
-pub use eagle3::{Eagle3Head, HeadFile, HeadOptions, write_gguf_copy};
+pub use eagle3::{DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadWeights};
 pub use error::Error;
 pub use model::{CpuModel, LoadOptions};
 pub use rope::{RopeConfig, RopeScaling};

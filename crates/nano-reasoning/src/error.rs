@@ -280,12 +280,9 @@ pub enum Error {
     /// An answer was asked for before a model was loaded.
     #[error("no model is loaded; call initialize first")]
     NotInitialized,
-    /// Learning was asked for.
-    #[error("training is not available in tier {tier} of this version")]
-    TrainingUnavailable {
-        /// The tier in force.
-        tier: Tier,
-    },
+    /// The trainer cannot start.
+    #[error(transparent)]
+    Train(#[from] nano_reasoning_train::Error),
     /// A sampling parameter is out of range.
     #[error(transparent)]
     Sampling(#[from] nano_reasoning_engine::InvalidParameter),

@@ -143,6 +143,7 @@ impl SpeculativeDecoder {
         if self.options.draft_count > 0 {
             self.actors.iter_mut().for_each(|actor| actor.commit(len, chunk, forward.taps));
         }
+        self.observers.iter_mut().for_each(|observer| observer.prefilled(len, chunk, forward.taps));
         Ok(forward)
     }
 
@@ -153,6 +154,7 @@ impl SpeculativeDecoder {
     pub fn truncate(&mut self, target: &mut dyn TargetModel, len: usize) -> Result<()> {
         target.truncate(len)?;
         self.actors.iter_mut().for_each(|actor| actor.truncate(len));
+        self.observers.iter_mut().for_each(|observer| observer.truncated(len));
         Ok(())
     }
 
@@ -161,6 +163,7 @@ impl SpeculativeDecoder {
         if self.options.draft_count > 0 {
             self.actors.iter_mut().for_each(|actor| actor.end_answer(answer));
         }
+        self.observers.iter_mut().for_each(|observer| observer.answered());
     }
 
     /// Writes the next tokens, at least one and at most `max_tokens`.

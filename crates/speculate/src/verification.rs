@@ -50,6 +50,15 @@ pub struct CycleTimes {
 
 /// Learns from each verification.
 pub trait Observer: Send {
+    /// A chunk of a prompt, `[n]`, passed from `position` on, with taps `[n, n_taps, hidden_dim]`.
+    fn prefilled(&mut self, _position: usize, _tokens: &[u32], _taps: &[f32]) {}
+
+    /// The sequence is cut back to its first `len` tokens.
+    fn truncated(&mut self, _len: usize) {}
+
+    /// An answer is whole.
+    fn answered(&mut self) {}
+
     /// Called between cycles, while nothing else runs: take what is needed, and return soon.
     fn observe(&mut self, verification: &Verification<'_>);
 }

@@ -1,10 +1,9 @@
-//! Files with which llama.cpp can draft with our head.
+//! A target that llama.cpp can draft for with our head.
 //!
 //! It takes taps for an EAGLE-3 head from `llama` and `qwen3` targets alone, so a `qwen2` file is rewritten as
-//! `llama`: the same numbers, with the rows of queries and keys in the order of llama's RoPE. And it wants the
-//! target's tokenizer and an output matrix in the head's file, where ours names rows of the target's.
+//! `llama`: the same numbers, with the rows of queries and keys in the order of llama's RoPE.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use nano_reasoning_gguf::{GgufFile, GgufWriter, TensorInfo, Value};
 use std::path::Path;
 
@@ -62,39 +61,4 @@ fn neighbours(tensor: &TensorInfo, bytes: &[u8], n_heads: usize) -> Vec<u8> {
         }
     }
     out
-}
-
-/// Writes the head `head` with the rows of `target`'s output matrix that it names, to `to`.
-///
-/// # Errors
-/// If a file is not what it should be, or writing fails.
-pub(super) fn write_with_output(head: &Path, target: &Path, to: &Path) -> anyhow::Result<()> {
-    let (head, target) = (GgufFile::open(head)?, GgufFile::open(target)?);
-    let mut writer = GgufWriter::new();
-    writer.copy_metadata(head.metadata())?;
-    let has_tokenizer = head.metadata().iter().any(|(key, _)| key.starts_with("tokenizer."));
-    let tokenizer =
-        target.metadata().iter().filter(|(key, _)| !has_tokenizer && key.starts_with("tokenizer."));
-    for (key, value) in tokenizer {
-        writer.metadata(key, value)?;
-    }
-    for tensor in head.tensors() {
-        writer.tensor(tensor.name(), tensor.dtype(), tensor.shape(), head.tensor_bytes(tensor))?;
-    }
-    if head.find_tensor("output.weight").is_none() {
-        let output =
-            target.find_tensor("output.weight").map_or_else(|| target.tensor("token_embd.weight"), Ok)?;
-        let bytes = target.tensor_bytes(output);
-        let row_bytes = bytes.len() / output.shape()[0];
-        let ids = head.tensor_bytes(head.tensor("d2t")?).as_chunks::<8>().0;
-        let mut rows = Vec::with_capacity(ids.len() * row_bytes);
-        for id in ids {
-            let id = usize::try_from(i64::from_le_bytes(*id)).context("a negative token id in d2t")?;
-            let row = bytes.get(id * row_bytes..(id + 1) * row_bytes);
-            rows.extend_from_slice(row.with_context(|| format!("d2t names token {id}"))?);
-        }
-        writer.tensor("output.weight", output.dtype(), &[ids.len(), output.shape()[1]], rows)?;
-    }
-    println!("writing {}", to.display());
-    Ok(writer.write(to)?)
 }

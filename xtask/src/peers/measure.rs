@@ -227,11 +227,19 @@ fn theirs(bench: &Bench, model: &Model, program: &str) -> Command {
     command
 }
 
-fn json_of(bench: &Bench, command: &mut Command) -> anyhow::Result<Value> {
+/// What a command prints, as JSON.
+///
+/// # Errors
+/// If it fails or prints something else.
+pub(super) fn json_of(bench: &Bench, command: &mut Command) -> anyhow::Result<Value> {
     let finished = bench.commands.run(command)?;
     serde_json::from_str(&finished.stdout).with_context(|| format!("reading what {command:?} prints"))
 }
 
-fn number(value: &Value, pointer: &str) -> anyhow::Result<f64> {
+/// The number at `pointer` of `value`.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn number(value: &Value, pointer: &str) -> anyhow::Result<f64> {
     value.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("no number {pointer} in {value}"))
 }

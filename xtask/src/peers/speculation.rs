@@ -1,5 +1,6 @@
 //! Speculation of both sides on the same prompts: tokens a second, by task.
 
+use super::measure::{json_of, number};
 use super::server::Server;
 use super::{Bench, Model, eagle3, llama_cpp};
 use anyhow::{Context, bail};
@@ -28,7 +29,7 @@ pub(super) struct SpeculationOptions {
     /// llama.cpp's draft model
     #[arg(long, default_value = "qwen2.5-coder-0.5b")]
     draft_model: String,
-    /// EAGLE-3 head for llama.cpp's draft-eagle3
+    /// EAGLE-3 head of both sides
     #[arg(long, value_name = "FILE", default_value = "assets/heads/qwen2.5-coder-1.5b.eagle3.gguf")]
     head: PathBuf,
     /// Kinds of llama.cpp's speculation
@@ -101,9 +102,12 @@ fn ours(
 ) -> anyhow::Result<Value> {
     let mut command = bench.ours.command("benchmark");
     command.arg("--model").arg(&model.path).args(["--threads", &bench.n_threads.to_string()]);
-    if drafter == "model" {
-        command.arg("--drafter-model").arg(&draft_model.path);
-    }
+    // A model that is named by its path has no drafters of its own.
+    match drafter {
+        "model" => command.arg("--drafter-model").arg(&draft_model.path),
+        "head" | "auto" => command.arg("--head").arg(&options.head),
+        _ => &mut command,
+    };
     command.args(["--compare", "--iterations", "1", "--drafter", drafter, "--json"]);
     command.args([
         "-m",
@@ -112,8 +116,7 @@ fn ours(
         &options.temperature.to_string(),
         "--prompts",
     ]);
-    let finished = bench.commands.run(command.arg(file))?;
-    serde_json::from_str(&finished.stdout).context("reading our report")
+    json_of(bench, command.arg(file))
 }
 
 fn theirs(
@@ -136,7 +139,7 @@ fn theirs(
         let target = folder.join(format!("{}-as-llama.gguf", model.name));
         let head = folder.join(format!("{}-head.gguf", model.name));
         eagle3::write_as_llama(&model.path, &target)?;
-        eagle3::write_with_output(&options.head, &model.path, &head)?;
+        export_head(bench, model, &options.head, &head)?;
         arguments.extend(["-md".to_owned(), head.to_string_lossy().into_owned()]);
         arguments.extend(["-td".to_owned(), bench.n_threads.to_string()]);
         as_llama = Some(Model { name: model.name.clone(), path: target });
@@ -160,6 +163,16 @@ fn theirs(
         }
     }
     Ok(())
+}
+
+/// Writes our head as a user would for llama.cpp.
+fn export_head(bench: &Bench, model: &Model, head: &Path, to: &Path) -> anyhow::Result<()> {
+    if to.exists() {
+        std::fs::remove_file(to).with_context(|| format!("removing {}", to.display()))?;
+    }
+    let mut command = bench.ours.command("head");
+    command.args(["export", "--to"]).arg(to).arg("--model").arg(&model.path).arg("--head").arg(head);
+    bench.commands.run(&mut command).map(|_| ())
 }
 
 fn read(path: &Path, per_task: usize) -> anyhow::Result<Vec<Value>> {
@@ -223,8 +236,4 @@ impl Compared {
         });
         json!({ "ways": ways.collect::<Vec<_>>(), "identical_output": self.is_identical })
     }
-}
-
-fn number(value: &Value, pointer: &str) -> anyhow::Result<f64> {
-    value.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("no number {pointer} in {value}"))
 }

@@ -1,5 +1,6 @@
 //! `benchmark`: how fast this machine runs the model, as a table and as JSON.
 
+mod adapt;
 mod prompts;
 mod speed;
 mod spread;
@@ -25,6 +26,10 @@ pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Res
     // What was measured once would be copied the next time.
     config.speculation.is_history_off |= !arguments.uses_history;
     let report = match &arguments.prompts {
+        Some(path) if arguments.adapts => {
+            let held_out = arguments.held_out.as_ref().expect("clap requires it");
+            adapt::run(config, arguments, &prompts::read(path)?, &prompts::read(held_out)?)?
+        }
         Some(path) => prompts::run(config, arguments, prompts::read(path)?)?,
         None if arguments.compares => prompts::run(config, arguments, prompts::own())?,
         None if arguments.is_verify_cost => verify_cost::run(config, arguments)?,

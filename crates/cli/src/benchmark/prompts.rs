@@ -13,7 +13,7 @@ use crate::arguments::BenchmarkArgs;
 use crate::progress::Spinner;
 use crate::session::Session;
 
-const MAX_TOKENS: usize = 256;
+pub(super) const MAX_TOKENS: usize = 256;
 
 /// A line of the file; other keys are allowed and not read.
 #[derive(Debug, Deserialize)]
@@ -26,9 +26,9 @@ pub(super) struct Prompt {
 
 /// Sums over answers given in one way.
 #[derive(Default, Clone)]
-struct Sums {
-    n_answers: usize,
-    n_tokens: usize,
+pub(super) struct Sums {
+    pub(super) n_answers: usize,
+    pub(super) n_tokens: usize,
     n_decode_tokens: u64,
     decode_s: f64,
     n_prefill_tokens: usize,
@@ -44,6 +44,12 @@ struct Both {
     standard: Sums,
     speculative: Sums,
     n_different: usize,
+}
+
+impl Prompt {
+    pub(super) fn task(&self) -> &str {
+        &self.task
+    }
 }
 
 /// The prompts of a file.
@@ -116,7 +122,7 @@ pub(super) fn run(
 }
 
 /// Answers all turns of a prompt in a new conversation; their tokens.
-fn answer(
+pub(super) fn answer(
     session: &mut Session,
     prompt: &Prompt,
     max_tokens: usize,
@@ -179,18 +185,26 @@ impl Sums {
         self.n_accepted += other.n_accepted;
     }
 
-    fn tokens_per_second(&self) -> f64 {
+    pub(super) fn tokens_per_second(&self) -> f64 {
         rate(self.n_decode_tokens as f64, self.decode_s)
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn acceptance_rate(&self) -> Option<f64> {
+        (self.n_drafted > 0).then(|| self.n_accepted as f64 / self.n_drafted as f64)
+    }
+
+    pub(super) fn mean_accepted_length(&self) -> f64 {
+        rate(self.n_decode_tokens as f64, self.n_verifies as f64)
+    }
+
+    pub(super) fn json(&self) -> Value {
         json!({
             "tokens_per_second": self.tokens_per_second(),
             "prefill_tokens_per_second": rate(self.n_prefill_tokens as f64, self.prefill_s),
             "n_tokens": self.n_tokens,
             "decode_s": self.decode_s,
-            "acceptance_rate": (self.n_drafted > 0).then(|| self.n_accepted as f64 / self.n_drafted as f64),
-            "mean_accepted_length": rate(self.n_decode_tokens as f64, self.n_verifies as f64),
+            "acceptance_rate": self.acceptance_rate(),
+            "mean_accepted_length": self.mean_accepted_length(),
         })
     }
 }
@@ -238,7 +252,7 @@ impl Both {
     }
 }
 
-fn rate(n: f64, per: f64) -> f64 {
+pub(super) fn rate(n: f64, per: f64) -> f64 {
     if per > 0.0 { n / per } else { 0.0 }
 }
 

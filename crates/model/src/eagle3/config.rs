@@ -14,28 +14,37 @@ const MAX_HEADS: usize = 1024;
 
 /// A head's configuration.
 #[derive(Debug, Clone)]
-pub(super) struct HeadConfig {
+pub struct HeadConfig {
     /// Layers of the target whose inputs it fuses, ascending.
-    pub(super) taps: Vec<usize>,
+    pub taps: Vec<usize>,
     /// Of the head's own hidden states and of the target's, which must be the same.
-    pub(super) hidden_dim: usize,
+    pub hidden_dim: usize,
     /// Of the target.
-    pub(super) vocab_size: usize,
-    pub(super) n_heads: usize,
-    pub(super) n_kv_heads: usize,
-    pub(super) head_dim: usize,
-    pub(super) ffn_dim: usize,
-    pub(super) rms_eps: f32,
-    pub(super) rope: RopeConfig,
-    pub(super) context_len: usize,
+    pub vocab_size: usize,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Heads of keys and values.
+    pub n_kv_heads: usize,
+    /// Width of each.
+    pub head_dim: usize,
+    /// Width between the halves of the feed-forward.
+    pub ffn_dim: usize,
+    /// What keeps a norm from dividing by 0.
+    pub rms_eps: f32,
+    /// Positions.
+    pub rope: RopeConfig,
+    /// Tokens it was made for.
+    pub context_len: usize,
 }
 
 impl HeadConfig {
-    pub(super) fn q_dim(&self) -> usize {
+    /// Width of a token's queries.
+    pub fn q_dim(&self) -> usize {
         self.n_heads * self.head_dim
     }
 
-    pub(super) fn kv_dim(&self) -> usize {
+    /// Width of a token's keys, and of its values.
+    pub fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
     }
 

@@ -80,7 +80,7 @@ impl HeadFile {
 ///
 /// # Errors
 /// If a file lacks what a head or a target has, or writing fails.
-pub fn write_gguf_copy(head: &GgufFile, target: &GgufFile, to: &Path) -> Result<()> {
+fn write_gguf_copy(head: &GgufFile, target: &GgufFile, to: &Path) -> Result<()> {
     let mut writer = GgufWriter::new();
     writer.copy_metadata(head.metadata())?;
     if !head.metadata().iter().any(|(key, _)| key.starts_with("tokenizer.")) {
@@ -136,7 +136,7 @@ fn copy_rows(
 impl Eagle3Head {
     /// Matrices under llama.cpp's names, all but the output.
     fn matrices(&self) -> [(&'static str, &PackedMatrix); 8] {
-        let weights = &self.weights;
+        let weights = &self.layer.weights;
         [
             ("fc.weight", &weights.fc),
             ("blk.0.attn_q.weight", &weights.attn_q),
@@ -150,7 +150,7 @@ impl Eagle3Head {
     }
 
     fn vectors(&self) -> [(&'static str, &[f32]); 4] {
-        let weights = &self.weights;
+        let weights = &self.layer.weights;
         [
             ("blk.0.attn_norm.weight", &weights.attn_norm),
             ("blk.0.attn_norm_2.weight", &weights.attn_norm_2),
@@ -172,7 +172,7 @@ impl Eagle3Head {
     }
 
     fn refuse_scaling(&self) -> Result<()> {
-        match &self.config.rope.scaling {
+        match &self.layer.config.rope.scaling {
             RopeScaling::None => Ok(()),
             other => {
                 let found = format!("{other:?}").chars().take(80).collect();
@@ -183,7 +183,7 @@ impl Eagle3Head {
 
     fn write_gguf(&self, target: &GgufFile, to: &Path) -> Result<()> {
         self.refuse_scaling()?;
-        let config = &self.config;
+        let config = &self.layer.config;
         let mut writer = GgufWriter::new();
         writer.metadata("general.architecture", "eagle3")?;
         for (key, value) in [
@@ -230,8 +230,8 @@ impl Eagle3Head {
 
     fn write_folder(&self, to: &Path) -> Result<()> {
         self.refuse_scaling()?;
-        if self.config.taps.len() != 3 {
-            let found = format!("{:?}", self.config.taps);
+        if self.layer.config.taps.len() != 3 {
+            let found = format!("{:?}", self.layer.config.taps);
             return Err(Error::NotExportable {
                 what: "target layers",
                 found,
@@ -250,7 +250,7 @@ impl Eagle3Head {
         }
         for (gguf_name, matrix) in self.matrices() {
             let order = (0..matrix.n_rows()).map(|row| match gguf_name {
-                "blk.0.attn_q.weight" | "blk.0.attn_k.weight" => of_halves(row, self.config.head_dim),
+                "blk.0.attn_q.weight" | "blk.0.attn_k.weight" => of_halves(row, self.layer.config.head_dim),
                 _ => row,
             });
             let shape = vec![matrix.n_rows(), matrix.n_cols()];
@@ -260,10 +260,10 @@ impl Eagle3Head {
             Some(own) => rows(own, 0..core.len(), DType::BF16),
             None => rows(&self.target.output, core.iter().map(|&token| token as usize), DType::BF16),
         };
-        tensors.push((name("output.weight"), Dtype::BF16, vec![core.len(), self.config.hidden_dim], output));
+        tensors.push((name("output.weight"), Dtype::BF16, vec![core.len(), self.layer.config.hidden_dim], output));
         let offsets = (0..).zip(core).flat_map(|(i, &token)| (i64::from(token) - i).to_le_bytes()).collect();
         tensors.push(("d2t".into(), Dtype::I64, vec![core.len()], offsets));
-        let mut marks = vec![0; self.config.vocab_size];
+        let mut marks = vec![0; self.layer.config.vocab_size];
         core.iter().for_each(|&token| marks[token as usize] = 1);
         tensors.push(("t2d".into(), Dtype::BOOL, vec![marks.len()], marks));
 
@@ -285,7 +285,7 @@ impl Eagle3Head {
     }
 
     fn folder_config(&self) -> Value {
-        let config = &self.config;
+        let config = &self.layer.config;
         // The shortest number that is the same in f32: 1e-6, not 9.999999974752427e-7.
         let short = |x: f32| x.to_string().parse::<f64>().unwrap_or(f64::from(x));
         // SGLang counts the outputs of layers; of the embedding's it knows none.

@@ -3,9 +3,9 @@
 use super::config::HeadConfig;
 use super::output::HeadOutput;
 use super::weights::HeadWeights;
-use super::{CHUNK_ENTRIES, Eagle3Head, HeadOptions, MAX_NODES, Scratch, gguf, safetensors};
+use super::{CHUNK_ENTRIES, Eagle3Head, HeadLayer, HeadOptions, MAX_NODES, Scratch, gguf, safetensors};
+use crate::adapter::AdapterScratch;
 use crate::model::CpuModel;
-use crate::rope::Rope;
 use crate::{Error, Result};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer, PackedMatrix};
@@ -57,7 +57,6 @@ impl Eagle3Head {
             .map_err(|_| Error::CacheTooLarge { context_len })?;
         Ok(Self {
             target: target.clone(),
-            rope: Rope::new(&config.rope)?,
             output: HeadOutput::new(target, core, own, options)?,
             cache,
             context_len,
@@ -68,8 +67,10 @@ impl Eagle3Head {
             attention: AttentionScratch::new(),
             activations: Activations::new(),
             logits: Vec::new(),
-            weights,
-            config,
+            layer: Arc::new(HeadLayer::new(config, weights)?),
+            adapters: None,
+            adapter_slot: Default::default(),
+            adapter_scratch: AdapterScratch::default(),
         })
     }
 }

@@ -11,23 +11,26 @@
 mod config;
 mod export;
 mod gguf;
+mod layer;
 mod load;
 mod output;
 mod pass;
 mod safetensors;
 mod weights;
 
+use crate::adapter::{AdapterScratch, AdapterSlot, LayerAdapters};
 use crate::model::CpuModel;
-use crate::rope::Rope;
-pub use export::{HeadFile, write_gguf_copy};
+pub use config::HeadConfig;
+pub use export::HeadFile;
+pub use layer::HeadLayer;
+pub use output::DraftRows;
+pub use weights::HeadWeights;
 
-use config::HeadConfig;
 use nano_reasoning_engine::{self as engine, DraftHead, HeadForward};
 use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer};
 use output::HeadOutput;
 use pass::{Entries, Scratch};
 use std::sync::Arc;
-use weights::HeadWeights;
 
 /// Committed entries that go through the layer at once.
 const CHUNK_ENTRIES: usize = 256;
@@ -44,9 +47,10 @@ pub struct HeadOptions {
 /// A head with its KV cache, beside the target it drafts for.
 pub struct Eagle3Head {
     target: Arc<CpuModel>,
-    config: HeadConfig,
-    weights: HeadWeights,
-    rope: Rope,
+    layer: Arc<HeadLayer>,
+    adapters: Option<Arc<LayerAdapters>>,
+    /// Where newer adapters may lie, and the version of those taken last.
+    adapter_slot: (Arc<AdapterSlot>, u64),
     output: HeadOutput,
     cache: KvLayer,
     context_len: usize,
@@ -58,6 +62,7 @@ pub struct Eagle3Head {
     y: Vec<f32>,
     scratch: Scratch,
     attention: AttentionScratch,
+    adapter_scratch: AdapterScratch,
     /// Of the output's product.
     activations: Activations,
     logits: Vec<f32>,
@@ -66,7 +71,40 @@ pub struct Eagle3Head {
 impl Eagle3Head {
     /// Bytes of its weights and of the rows it drafts over.
     pub fn weights_bytes(&self) -> usize {
-        self.weights.size_bytes() + self.output.size_bytes()
+        self.layer.weights.size_bytes() + self.output.size_bytes()
+    }
+
+    /// What it has learnt.
+    pub fn layer(&self) -> &Arc<HeadLayer> {
+        &self.layer
+    }
+
+    /// The target it drafts for.
+    pub fn target(&self) -> &Arc<CpuModel> {
+        &self.target
+    }
+
+    /// The tokens of its own list, most frequent first.
+    pub fn core_vocab(&self) -> &[u32] {
+        self.output.core()
+    }
+
+    /// Where to leave adapters, which it takes before the next draft; entries that it has stay as they are.
+    pub fn adapter_slot(&self) -> &Arc<AdapterSlot> {
+        &self.adapter_slot.0
+    }
+
+    /// Runs the layer over `entries`.
+    fn run(&mut self, entries: &Entries) {
+        let layer = pass::Layer {
+            target: &self.target,
+            head: &self.layer,
+            adapters: self.adapters.as_deref(),
+            adapter_scratch: &mut self.adapter_scratch,
+            cache: &mut self.cache,
+            attention: &mut self.attention,
+        };
+        pass::run(layer, &mut self.scratch, entries, &mut self.y);
     }
 
     fn check_tokens(&self, tokens: &[u32]) -> engine::Result<()> {
@@ -96,7 +134,7 @@ impl Eagle3Head {
             self.logits.resize(n_logits, 0.0);
         }
         let logits = &mut self.logits[..n_logits];
-        let normed = pass::norm(&self.target, &self.weights, &self.config, &mut self.scratch, y);
+        let normed = pass::norm(&self.target, &self.layer, &mut self.scratch, y);
         self.output.score(&self.target, &mut self.activations, normed, logits);
         HeadForward { logits: &self.logits[..n_logits] }
     }
@@ -104,7 +142,7 @@ impl Eagle3Head {
 
 impl DraftHead for Eagle3Head {
     fn taps(&self) -> &[usize] {
-        &self.config.taps
+        &self.layer.config.taps
     }
 
     fn hidden_dim(&self) -> usize {
@@ -146,26 +184,29 @@ impl DraftHead for Eagle3Head {
     ) -> engine::Result<HeadForward<'_>> {
         self.check(next_tokens, self.len)?;
         let hidden_dim = self.target.config.hidden_dim;
-        let width = self.config.taps.len() * hidden_dim;
+        let width = self.layer.config.taps.len() * hidden_dim;
         assert_eq!(taps.len(), next_tokens.len() * width, "taps of the tokens before each");
         self.ancestors.clear();
         self.y.clear();
+        let (slot, seen) = &mut self.adapter_slot;
+        if let Some(adapters) = slot.newer(seen) {
+            self.adapters = adapters;
+        }
         let chunks = next_tokens.chunks(CHUNK_ENTRIES).zip(taps.chunks(CHUNK_ENTRIES * width));
         let n_chunks = chunks.len();
         for (i, (tokens, taps)) in chunks.enumerate() {
-            let Self { target, config, weights, rope, cache, scratch, attention, len, y, .. } = self;
-            pass::fuse(target, weights, scratch, taps);
+            pass::fuse(&self.target, &self.layer, &mut self.scratch, taps);
             let last = is_scored && i + 1 == n_chunks;
             let entries = Entries {
                 tokens,
-                first_slot: *len,
-                n_past: *len,
+                first_slot: self.len,
+                n_past: self.len,
                 positions: None,
                 ancestors: &[],
                 wanted: if last { tokens.len() - 1..tokens.len() } else { 0..0 },
             };
-            pass::run(target, config, weights, rope, cache, scratch, attention, &entries, y);
-            *len += tokens.len();
+            self.run(&entries);
+            self.len += tokens.len();
         }
         if !is_scored || next_tokens.is_empty() {
             return Ok(HeadForward { logits: &[] });
@@ -198,18 +239,19 @@ impl DraftHead for Eagle3Head {
             let row = parent.map_or(0, |parent| parent + 1);
             self.scratch.set_g(i, &self.y[row * hidden_dim..][..hidden_dim]);
         }
-        let Self { target, config, weights, rope, cache, scratch, attention, len, y, ancestors, .. } = self;
+        let ancestors = std::mem::take(&mut self.ancestors);
         // A node that all before it lead to is the next of a chain: it needs no mask.
         let is_chain = tokens.len() == 1 && ancestors[n_nodes].count_ones() as usize == n_nodes + 1;
         let entries = Entries {
             tokens,
-            first_slot: *len + n_nodes,
-            n_past: if is_chain { *len + n_nodes } else { *len },
+            first_slot: self.len + n_nodes,
+            n_past: if is_chain { self.len + n_nodes } else { self.len },
             positions: Some(&positions[..tokens.len()]),
-            ancestors: if is_chain { &[] } else { ancestors },
+            ancestors: if is_chain { &[] } else { &ancestors },
             wanted: 0..tokens.len(),
         };
-        pass::run(target, config, weights, rope, cache, scratch, attention, &entries, y);
+        self.run(&entries);
+        self.ancestors = ancestors;
         Ok(self.score(1 + n_nodes))
     }
 }

@@ -10,6 +10,46 @@ use crate::model::CpuModel;
 use crate::output_rows::OutputRows;
 use nano_reasoning_kernels::{Activations, PackedMatrix, Product};
 
+/// Rows of a target's output matrix over which a head is trained: its core list and what turns up beside it.
+pub struct DraftRows {
+    rows: OutputRows,
+    is_in_vocab: Vec<bool>,
+}
+
+impl DraftRows {
+    /// The rows of `tokens`.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn new(target: &CpuModel, tokens: &[u32]) -> Result<Self> {
+        let rows = OutputRows::new(&target.output, tokens)
+            .map_err(|_| Error::DraftVocabTooLarge { n_tokens: tokens.len() })?;
+        let mut is_in_vocab = vec![false; target.config.vocab_size];
+        tokens.iter().for_each(|&token| is_in_vocab[token as usize] = true);
+        Ok(Self { rows, is_in_vocab })
+    }
+
+    /// Adds those of `tokens` that it does not hold, while there is room.
+    pub fn add(&mut self, target: &CpuModel, tokens: &[u32]) {
+        for &token in tokens {
+            if !self.is_in_vocab[token as usize] && !self.rows.is_full() {
+                self.is_in_vocab[token as usize] = true;
+                self.rows.push(&target.output, token);
+            }
+        }
+    }
+
+    /// The token of each row.
+    pub fn tokens(&self) -> &[u32] {
+        self.rows.tokens()
+    }
+
+    /// `[tokens().len(), hidden_dim]`
+    pub fn matrix(&self) -> &PackedMatrix {
+        self.rows.matrix()
+    }
+}
+
 /// The rows, and the token of each.
 pub(super) struct HeadOutput {
     /// The core list, then what the context brought.

@@ -1,12 +1,11 @@
 //! The head's layer over a few entries.
 
+use super::HeadLayer;
 use super::config::HeadConfig;
-use super::weights::HeadWeights;
-use crate::architecture::{Pairing, Rotation, rotate};
+use crate::adapter::{AdapterScratch, LayerAdapters, Projection};
 use crate::model::CpuModel;
 use crate::parallel::for_each_row;
-use crate::rope::Rope;
-use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer, PackedMatrix, Product, Queries};
+use nano_reasoning_kernels::{Activations, AttentionScratch, BlockType, KvLayer, PackedMatrix, Product, Queries};
 use std::ops::Range;
 
 /// Entries of one call: their `g` lies in [`Scratch`].
@@ -79,10 +78,44 @@ impl Scratch {
     }
 }
 
+/// The parts of a head that a call needs beside its buffers.
+pub(super) struct Layer<'a> {
+    pub(super) target: &'a CpuModel,
+    pub(super) head: &'a HeadLayer,
+    pub(super) adapters: Option<&'a LayerAdapters>,
+    pub(super) adapter_scratch: &'a mut AdapterScratch,
+    pub(super) cache: &'a mut KvLayer,
+    pub(super) attention: &'a mut AttentionScratch,
+}
+
+impl Layer<'_> {
+    /// Multiplies rows of `x`, `[n, n_cols]`, with the matrices of `projections`, all of as many columns.
+    fn project<const N: usize>(
+        &mut self,
+        projections: [Projection; N],
+        x: &[f32],
+        activations: &mut Activations,
+        outs: [&mut [f32]; N],
+    ) {
+        let CpuModel { kernels, pool, .. } = self.target;
+        let weights = projections.map(|projection| self.head.projection(projection));
+        let types = weights.map(PackedMatrix::block_type).into_iter();
+        let n_cols = weights[0].n_cols();
+        activations.set(kernels, pool, x, n_cols, types.chain(self.adapters.map(|_| BlockType::F32)));
+        let mut weights = weights.into_iter();
+        let mut products = outs.map(|out| Product { weights: weights.next().expect("one each"), out });
+        kernels.multiply(pool, &mut products, activations);
+        let Some(adapters) = self.adapters else { return };
+        for (projection, Product { out, .. }) in projections.into_iter().zip(products) {
+            self.adapter_scratch.add(kernels, pool, adapters, projection, activations, out);
+        }
+    }
+}
+
 /// Fuses `taps`, `[n, n_taps, hidden_dim]`, to the hidden states of the next call.
-pub(super) fn fuse(target: &CpuModel, weights: &HeadWeights, scratch: &mut Scratch, taps: &[f32]) {
+pub(super) fn fuse(target: &CpuModel, head: &HeadLayer, scratch: &mut Scratch, taps: &[f32]) {
     let CpuModel { kernels, pool, .. } = target;
-    let fc = &weights.fc;
+    let fc = &head.weights.fc;
     let n = taps.len() / fc.n_cols();
     scratch.activations.set(kernels, pool, taps, fc.n_cols(), [fc.block_type()]);
     let out = &mut scratch.g[..n * fc.n_rows()];
@@ -90,18 +123,8 @@ pub(super) fn fuse(target: &CpuModel, weights: &HeadWeights, scratch: &mut Scrat
 }
 
 /// Runs the layer. Appends the outputs of the wanted entries to `y`, `[.., hidden_dim]`.
-#[allow(clippy::too_many_arguments, reason = "the parts of a head, borrowed apart")]
-pub(super) fn run(
-    target: &CpuModel,
-    config: &HeadConfig,
-    weights: &HeadWeights,
-    rope: &Rope,
-    cache: &mut KvLayer,
-    scratch: &mut Scratch,
-    attention: &mut AttentionScratch,
-    entries: &Entries,
-    y: &mut Vec<f32>,
-) {
+pub(super) fn run(mut layer: Layer<'_>, scratch: &mut Scratch, entries: &Entries, y: &mut Vec<f32>) {
+    let (target, HeadLayer { config, weights, .. }) = (layer.target, layer.head);
     let CpuModel { kernels, pool, .. } = target;
     let (n, hidden_dim) = (entries.tokens.len(), scratch.hidden_dim);
     let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
@@ -119,23 +142,19 @@ pub(super) fn run(
         let g = &g[row * hidden_dim..][..hidden_dim];
         kernels.rms_norm(g, &weights.attn_norm_2, config.rms_eps, hidden);
     });
-    let types = [&weights.attn_q, &weights.attn_k, &weights.attn_v].map(PackedMatrix::block_type);
-    activations.set(kernels, pool, x, 2 * hidden_dim, types);
     {
         let q = &mut q[n_before * q_dim..][..n * q_dim];
-        let q_product = Product { weights: &weights.attn_q, out: &mut *q };
-        let k_product = Product { weights: &weights.attn_k, out: &mut *k };
-        let v_product = Product { weights: &weights.attn_v, out: &mut *v };
-        kernels.multiply(pool, &mut [q_product, k_product, v_product], activations);
+        let projections = [Projection::Query, Projection::Key, Projection::Value];
+        layer.project(projections, x, activations, [&mut *q, &mut *k, &mut *v]);
         for row in 0..n {
-            rope.rotation(entries.positions.map_or(entries.first_slot + row, |p| p[row]), cos, sin);
-            let by = || Rotation { cos, sin };
-            rotate(kernels, Pairing::Neighbours, &mut q[row * q_dim..][..q_dim], config.head_dim, by());
-            rotate(kernels, Pairing::Neighbours, &mut k[row * kv_dim..][..kv_dim], config.head_dim, by());
+            let position = entries.positions.map_or(entries.first_slot + row, |p| p[row]);
+            layer.head.rotation(position, cos, sin);
+            layer.head.rotate(kernels, &mut q[row * q_dim..][..q_dim], cos, sin);
+            layer.head.rotate(kernels, &mut k[row * kv_dim..][..kv_dim], cos, sin);
         }
     }
     for (row, (k, v)) in k.chunks_exact(kv_dim).zip(v.chunks_exact(kv_dim)).enumerate() {
-        cache.write(kernels, entries.first_slot + row, k, v);
+        layer.cache.write(kernels, entries.first_slot + row, k, v);
     }
     let wanted = entries.wanted.clone();
     if wanted.is_empty() {
@@ -155,15 +174,13 @@ pub(super) fn run(
         ancestors: entries.ancestors,
     };
     let heads = &mut heads[..n_queries * q_dim];
-    kernels.attend(pool, cache, &queries, attention, heads);
+    kernels.attend(pool, layer.cache, &queries, layer.attention, heads);
     let heads = &heads[(n_queries - wanted.len()) * q_dim..];
 
     let n_wanted = wanted.len();
     let a = &mut g[wanted.start * hidden_dim..wanted.end * hidden_dim];
     let delta = &mut delta[..n_wanted * hidden_dim];
-    activations.set(kernels, pool, heads, q_dim, [weights.attn_output.block_type()]);
-    let product = Product { weights: &weights.attn_output, out: &mut *delta };
-    kernels.multiply(pool, &mut [product], activations);
+    layer.project([Projection::Output], heads, activations, [&mut *delta]);
     kernels.add(a, delta);
 
     let normed = &mut normed[..n_wanted * hidden_dim];
@@ -172,15 +189,9 @@ pub(super) fn run(
     }
     let ffn_dim = config.ffn_dim;
     let (gate, up) = (&mut gate[..n_wanted * ffn_dim], &mut up[..n_wanted * ffn_dim]);
-    let types = [&weights.ffn_gate, &weights.ffn_up].map(PackedMatrix::block_type);
-    activations.set(kernels, pool, normed, hidden_dim, types);
-    let gate_product = Product { weights: &weights.ffn_gate, out: &mut *gate };
-    let up_product = Product { weights: &weights.ffn_up, out: &mut *up };
-    kernels.multiply(pool, &mut [gate_product, up_product], activations);
+    layer.project([Projection::Gate, Projection::Up], normed, activations, [&mut *gate, &mut *up]);
     kernels.silu_multiply(gate, up);
-    activations.set(kernels, pool, gate, ffn_dim, [weights.ffn_down.block_type()]);
-    let product = Product { weights: &weights.ffn_down, out: &mut *delta };
-    kernels.multiply(pool, &mut [product], activations);
+    layer.project([Projection::Down], gate, activations, [&mut *delta]);
     kernels.add(a, delta);
     y.extend_from_slice(a);
 }
@@ -188,15 +199,13 @@ pub(super) fn run(
 /// The final norm of `y`, `[n, hidden_dim]`.
 pub(super) fn norm<'a>(
     target: &CpuModel,
-    weights: &HeadWeights,
-    config: &HeadConfig,
+    head: &HeadLayer,
     scratch: &'a mut Scratch,
     y: &[f32],
 ) -> &'a [f32] {
-    let hidden_dim = config.hidden_dim;
+    let HeadLayer { config, weights, .. } = head;
     let normed = &mut scratch.normed[..y.len()];
-    for (y, normed) in y.chunks_exact(hidden_dim).zip(normed.chunks_exact_mut(hidden_dim)) {
-        target.kernels.rms_norm(y, &weights.output_norm, config.rms_eps, normed);
-    }
+    let rows = y.chunks_exact(config.hidden_dim).zip(normed.chunks_exact_mut(config.hidden_dim));
+    rows.for_each(|(y, normed)| target.kernels.rms_norm(y, &weights.output_norm, config.rms_eps, normed));
     normed
 }

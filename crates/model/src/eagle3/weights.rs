@@ -6,31 +6,31 @@ use crate::weights::WeightSource;
 use nano_reasoning_kernels::PackedMatrix;
 
 /// Weights of a head, named as llama.cpp names them.
-pub(crate) struct HeadWeights {
+pub struct HeadWeights {
     /// `[hidden_dim, n_taps · hidden_dim]`
-    pub(crate) fc: PackedMatrix,
+    pub fc: PackedMatrix,
     /// input_layernorm, `[hidden_dim]`
-    pub(crate) attn_norm: Vec<f32>,
+    pub attn_norm: Vec<f32>,
     /// hidden_norm, `[hidden_dim]`
-    pub(crate) attn_norm_2: Vec<f32>,
+    pub attn_norm_2: Vec<f32>,
     /// `[n_heads · head_dim, 2 · hidden_dim]`; RoPE pairs neighbours
-    pub(crate) attn_q: PackedMatrix,
+    pub attn_q: PackedMatrix,
     /// `[n_kv_heads · head_dim, 2 · hidden_dim]`
-    pub(crate) attn_k: PackedMatrix,
+    pub attn_k: PackedMatrix,
     /// `[n_kv_heads · head_dim, 2 · hidden_dim]`
-    pub(crate) attn_v: PackedMatrix,
+    pub attn_v: PackedMatrix,
     /// `[hidden_dim, n_heads · head_dim]`
-    pub(crate) attn_output: PackedMatrix,
+    pub attn_output: PackedMatrix,
     /// post_attention_layernorm, `[hidden_dim]`
-    pub(crate) ffn_norm: Vec<f32>,
+    pub ffn_norm: Vec<f32>,
     /// `[ffn_dim, hidden_dim]`
-    pub(crate) ffn_gate: PackedMatrix,
+    pub ffn_gate: PackedMatrix,
     /// `[ffn_dim, hidden_dim]`
-    pub(crate) ffn_up: PackedMatrix,
+    pub ffn_up: PackedMatrix,
     /// `[hidden_dim, ffn_dim]`
-    pub(crate) ffn_down: PackedMatrix,
+    pub ffn_down: PackedMatrix,
     /// `[hidden_dim]`
-    pub(crate) output_norm: Vec<f32>,
+    pub output_norm: Vec<f32>,
 }
 
 impl HeadWeights {

@@ -7,11 +7,12 @@ use nano_reasoning_engine::{LogitRows, Sampler, TargetModel};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::Pool;
 use nano_reasoning_model::{CpuModel, LoadOptions};
-use nano_reasoning_speculate::{Drafter, Observer, SpeculationOptions, SpeculativeDecoder};
+use nano_reasoning_speculate::{Drafter, HeadDrafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
+use nano_reasoning_train::TrainerTask;
 
-use super::speculation::{head_drafter, model_drafter};
-use super::{GenerationConfig, Machine, machine};
+use super::speculation::{load_head, model_drafter};
+use super::{GenerationConfig, Machine, learning, machine};
 use crate::Result;
 use crate::store::{Format, Resolved};
 use crate::tier::CONTEXT_LEN;
@@ -30,6 +31,9 @@ pub struct Engine {
     /// What it runs on.
     pub info: EngineInfo,
     decoder: SpeculativeDecoder,
+    trainer: Option<TrainerTask>,
+    /// Whether whole answers are kept.
+    is_remembering: bool,
     /// The tokens in the sequence's cache.
     cached: Vec<u32>,
     pool: Arc<Pool>,
@@ -93,17 +97,30 @@ impl Engine {
         let mut target: Box<dyn TargetModel> = Box::new(sequence);
         let context_len = target.shape().context_len;
         let mut drafters: Vec<Box<dyn Drafter>> = Vec::new();
+        let mut trainer = None;
         if let Some(file) = config.speculation.head_file(machine, &resolved.name)? {
-            drafters.push(head_drafter(&file, config.speculation.core_vocab, &model, context_len)?);
+            let head = load_head(&file, config.speculation.core_vocab, &model, context_len)?;
+            if machine.settings.is_training_enabled.value {
+                trainer = Some(learning::start(&head, machine)?);
+            }
+            drafters.push(Box::new(HeadDrafter::new("head", Box::new(head))));
         }
         if let Some(draft_model) = draft_model {
             drafters.push(model_drafter(draft_model, &model, &tokenizer, context_len)?);
         }
         drafters.extend(config.speculation.ngram_drafter(machine, &tokenizer));
         let options = config.speculation.options(machine);
-        let decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
+        let mut decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
+        if let Some(trainer) = &trainer {
+            decoder.add_observer(Box::new(trainer.recorder()));
+        }
         let pool = model.pool().clone();
-        Ok(Self { tokenizer, template, target, info, decoder, cached: Vec::new(), pool })
+        Ok(Self { tokenizer, template, target, info, decoder, trainer, is_remembering: true, cached: Vec::new(), pool })
+    }
+
+    /// Who trains the drafter, if somebody does.
+    pub fn trainer(&self) -> Option<&TrainerTask> {
+        self.trainer.as_ref()
     }
 
     /// Who drafts, what it was good for, and what it learnt.
@@ -114,6 +131,11 @@ impl Engine {
     /// Adds one who hears of each verification.
     pub fn add_observer(&mut self, observer: Box<dyn Observer>) {
         self.decoder.add_observer(observer);
+    }
+
+    /// Whether whole answers are kept, and learnt from, from now on.
+    pub fn set_remembering(&mut self, remembers: bool) {
+        self.is_remembering = remembers;
     }
 
     /// How far drafts may go from now on.
@@ -145,6 +167,9 @@ impl Engine {
 
     /// Tells the drafters that an answer is whole: the tokens of `history` from `start` on.
     pub(super) fn end_answer(&mut self, history: &[u32], start: usize) {
+        if !self.is_remembering {
+            return;
+        }
         self.decoder.end_answer(&history[start.saturating_sub(N_BEFORE_ANSWER)..]);
     }
 

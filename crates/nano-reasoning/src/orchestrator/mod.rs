@@ -3,6 +3,7 @@
 mod answer;
 mod engine;
 mod generation;
+mod learning;
 mod machine;
 mod speculation;
 mod statistics;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use nano_reasoning_speculate::SpeculationOptions;
 use nano_reasoning_text::Message;
+use nano_reasoning_train::TrainerTask;
 
 use crate::config::Overrides;
 use crate::store::{Progress, Resolved};
@@ -127,7 +129,11 @@ impl Orchestrator {
         let params = self.config.sampling.params(machine.settings.temperature.value);
         let tokens = engine.encode(messages)?;
         let stop = &self.config.sampling.stop;
-        let answer = generation::answer(engine, &tokens, max_tokens, params, stop, &mut on_piece)?;
+        let answer = {
+            // Whoever waits for an answer comes first.
+            let _pause = engine.trainer().map(TrainerTask::pause);
+            generation::answer(engine, &tokens, max_tokens, params, stop, &mut on_piece)?
+        };
         self.statistics.add(&answer, engine.decoder().statistics());
         Ok(answer)
     }
@@ -169,13 +175,9 @@ impl Orchestrator {
         self.engine.as_mut()
     }
 
-    /// Starts learning in the background.
-    ///
-    /// # Errors
-    /// [`Error::TrainingUnavailable`]: this version has no trainer yet.
-    pub fn start_training(&mut self) -> Result<()> {
-        let machine = self.machine.as_ref().ok_or(Error::NotInitialized)?;
-        Err(Error::TrainingUnavailable { tier: machine.choice.tier })
+    /// The trainer in the background, where there is one: `training.enabled` is set, and the model has a head.
+    pub fn trainer(&self) -> Option<&TrainerTask> {
+        self.engine.as_ref()?.trainer()
     }
 }
 

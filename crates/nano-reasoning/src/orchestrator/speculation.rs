@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use nano_reasoning_gguf::GgufFile;
-use nano_reasoning_model::{CpuModel, HeadFile, HeadOptions, LoadOptions};
+use nano_reasoning_model::{CpuModel, Eagle3Head, HeadFile, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{
-    DEFAULT_HISTORY_TOKENS, Drafter, HeadDrafter, HistoryStore, ModelDrafter, NgramDrafter,
+    DEFAULT_HISTORY_TOKENS, Drafter, HistoryStore, ModelDrafter, NgramDrafter,
     SpeculationOptions,
 };
 use nano_reasoning_text::Tokenizer;
@@ -39,6 +39,8 @@ pub struct Speculation {
     pub max_width: Option<usize>,
     /// Whether answers are neither kept for later drafts nor drafted from.
     pub is_history_off: bool,
+    /// Where answers are kept; `None` for the environment's folder.
+    pub history_folder: Option<PathBuf>,
     /// Whether drafts are always as long as they may be: to measure drafters, not to be fast.
     pub is_fixed: bool,
 }
@@ -112,7 +114,7 @@ impl Speculation {
         if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Ngram | DrafterChoice::Auto) {
             return None;
         }
-        let folder = history_folder(&machine.environment);
+        let folder = self.history_folder.clone().unwrap_or_else(|| history_folder(&machine.environment));
         let open = || HistoryStore::open(&folder, &history_key(tokenizer), DEFAULT_HISTORY_TOKENS);
         let history = (!self.is_history_off).then(open).transpose().unwrap_or_else(|error| {
             tracing::warn!(path = %folder.display(), %error, "earlier answers cannot be read; drafting goes on without");
@@ -166,16 +168,15 @@ pub fn history_key(tokenizer: &Tokenizer) -> String {
     format!("{:016x}", tokenizer.vocabulary_hash())
 }
 
-/// A drafter around the head in `file`.
-pub(super) fn head_drafter(
+/// The head in `file`.
+pub(super) fn load_head(
     file: &HeadFile,
     core_vocab: Option<usize>,
     target: &Arc<CpuModel>,
     context_len: usize,
-) -> Result<Box<dyn Drafter>> {
+) -> Result<Eagle3Head> {
     let options = HeadOptions { core_vocab: Some(core_vocab.unwrap_or(HEAD_CORE_VOCAB)) };
-    let head = file.load(target, context_len, &options)?;
-    Ok(Box::new(HeadDrafter::new("head", Box::new(head))))
+    Ok(file.load(target, context_len, &options)?)
 }
 
 /// A drafter around the model `resolved`, sharing the target's threads.

@@ -1,0 +1,31 @@
+//! Learning beside answering: how a trainer is set up.
+
+use nano_reasoning_model::Eagle3Head;
+use nano_reasoning_train::{AdamW, BufferLimits, HeadTraining, TaskOptions, TrainerTask};
+
+use super::Machine;
+use crate::Result;
+use crate::config::Source;
+
+/// Step size for adapters where nobody set one: higher than for whole weights, as only a little is learnt.
+const LEARNING_RATE: f32 = 5e-4;
+/// Rows of a step for each of the settings' batch.
+const ROWS_PER_BATCH: usize = 32;
+
+/// Starts a trainer for `head` as the settings say.
+pub(super) fn start(head: &Eagle3Head, machine: &Machine) -> Result<TrainerTask> {
+    let settings = &machine.settings;
+    let rate = &settings.learning_rate;
+    let learning_rate = if rate.source == Source::Default { LEARNING_RATE } else { rate.value as f32 };
+    let options = TaskOptions {
+        training: HeadTraining {
+            adamw: AdamW { learning_rate, ..AdamW::default() },
+            ..HeadTraining::default()
+        },
+        buffer: BufferLimits { n_samples: settings.buffer_capacity.value as usize, ..BufferLimits::default() },
+        n_threads: machine.n_threads,
+        step_rows: ROWS_PER_BATCH * settings.batch_size.value as usize,
+        ..TaskOptions::default()
+    };
+    Ok(TrainerTask::start(head, options)?)
+}

@@ -1,0 +1,13 @@
+//! What can go wrong while a drafter is trained.
+
+/// Why a drafter is not trained.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine's.
+    #[error(transparent)]
+    Model(#[from] nano_reasoning_model::Error),
+    /// Lengths of a sample that do not go together, or not with the head.
+    #[error("a sample's tokens, hidden states and rows do not fit each other or the head")]
+    BadSample,
+}

@@ -1,0 +1,40 @@
+//! Training of drafters on the CPU: gradients, optimiser, and what is learnt from.
+//!
+//! Forwards, frozen weights are multiplied by the very kernels that inference uses; backwards, they are unpacked tile by
+//! tile. So no second copy of the weights is needed, whatever their format.
+//!
+//! | file | what |
+//! |---|---|
+//! | `head/` | an EAGLE-3 head by a training-time test |
+//! | `task.rs` | the thread that trains beside inference, and its gate |
+//! | `recorder.rs`, `buffer.rs` | what it learns from |
+//! | `linear.rs` | a matrix: frozen, with an adapter, or learnt itself |
+//! | `attention.rs`, `ops.rs`, `loss.rs` | steps of a layer, forwards and backwards |
+//! | `parameter.rs` | what is learnt, and AdamW |
+//!
+//! With the same seed and samples the same numbers come out, bit for bit, however many threads there are.
+#![forbid(unsafe_code)]
+
+mod attention;
+mod buffer;
+mod error;
+mod head;
+mod linear;
+mod loss;
+mod ops;
+mod parameter;
+mod random;
+mod recorder;
+mod task;
+
+pub use buffer::{BufferLimits, Kept, TrainingBuffer};
+pub use error::Error;
+pub use head::{HeadTrainer, HeadTraining, Sample, Scored, Strategy};
+pub use loss::Loss;
+pub use parameter::{AdamW, Parameter};
+pub use random::Random;
+pub use recorder::Recorder;
+pub use task::{Decision, Pause, TaskOptions, TrainerStatus, TrainerTask};
+
+/// Result of training.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

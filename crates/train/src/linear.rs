@@ -1,0 +1,142 @@
+//! A matrix of a layer that is trained: frozen with an adapter beside it, or itself.
+
+use nano_reasoning_kernels::{Activations, Dense, Kernels, PackedMatrix, Pool, Product, add_product, add_transposed_product};
+
+use crate::Parameter;
+
+/// What of a matrix is learnt.
+#[derive(Debug, Clone)]
+pub(crate) enum Learnt {
+    /// Nothing.
+    Nothing,
+    /// A change of low rank beside the frozen matrix: `scale · up · down`.
+    LowRank { down: Parameter, up: Parameter, rank: usize, scale: f32 },
+    /// The matrix, `[n_rows, n_cols]`, in place of the frozen one.
+    All(Parameter),
+}
+
+impl Learnt {
+    /// An adapter that changes nothing yet. `draw` gives numbers of mean 0 and variance 1.
+    pub(crate) fn low_rank(
+        weights: &PackedMatrix,
+        rank: usize,
+        alpha: f32,
+        draw: &mut dyn FnMut() -> f32,
+    ) -> Self {
+        let width = 1.0 / (weights.n_cols() as f32).sqrt();
+        let down = (0..rank * weights.n_cols()).map(|_| draw() * width).collect();
+        let up = vec![0.0; rank * weights.n_rows()];
+        let scale = alpha / rank as f32;
+        Self::LowRank { down: Parameter::new(down), up: Parameter::new(up), rank, scale }
+    }
+
+    /// The matrix itself, starting from what it is.
+    pub(crate) fn all(weights: &PackedMatrix) -> Self {
+        let mut value = vec![0.0; weights.n_rows() * weights.n_cols()];
+        weights.read_tile(0..weights.n_rows(), 0..weights.n_cols(), &mut value);
+        Self::All(Parameter::new(value))
+    }
+
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        let (first, second) = match self {
+            Self::Nothing => (None, None),
+            Self::LowRank { down, up, .. } => (Some(down), Some(up)),
+            Self::All(weights) => (Some(weights), None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        let (first, second) = match self {
+            Self::Nothing => (None, None),
+            Self::LowRank { down, up, .. } => (Some(down), Some(up)),
+            Self::All(weights) => (Some(weights), None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// The threads and kernels of a trainer.
+#[derive(Clone, Copy)]
+pub(crate) struct Machine<'a> {
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) pool: &'a Pool,
+}
+
+/// What a matrix took and gave, for the way back.
+pub(crate) struct Multiplied {
+    /// `[n, n_rows]`
+    pub(crate) out: Vec<f32>,
+    /// What the adapter's first half gave, `[n, rank]`.
+    low: Vec<f32>,
+}
+
+impl Machine<'_> {
+    /// Multiplies rows of `x`, `[n, n_cols]`.
+    pub(crate) fn multiply(&self, weights: &PackedMatrix, learnt: &Learnt, x: &[f32]) -> Multiplied {
+        let (n_rows, n_cols) = (weights.n_rows(), weights.n_cols());
+        let n = x.len() / n_cols;
+        let mut out = vec![0.0; n * n_rows];
+        let rows = Dense::new(x, n_cols);
+        if let Learnt::All(Parameter { value, .. }) = learnt {
+            add_product(self.pool, &mut out, n_rows, 0, 1.0, rows, Dense::new(value, n_cols).transposed());
+            return Multiplied { out, low: Vec::new() };
+        }
+        self.multiply_frozen(weights, x, &mut out);
+        let Learnt::LowRank { down, up, rank, scale } = learnt else {
+            return Multiplied { out, low: Vec::new() };
+        };
+        let mut low = vec![0.0; n * rank];
+        add_product(self.pool, &mut low, *rank, 0, 1.0, rows, Dense::new(&down.value, n_cols).transposed());
+        let up = Dense::new(&up.value, *rank).transposed();
+        add_product(self.pool, &mut out, n_rows, 0, *scale, Dense::new(&low, *rank), up);
+        Multiplied { out, low }
+    }
+
+    /// Multiplies as inference does: `out`, `[n, n_rows]`, becomes the products of `weights` and rows of `x`.
+    pub(crate) fn multiply_frozen(&self, weights: &PackedMatrix, x: &[f32], out: &mut [f32]) {
+        let mut activations = Activations::new();
+        activations.set(self.kernels, self.pool, x, weights.n_cols(), [weights.block_type()]);
+        self.kernels.multiply(self.pool, &mut [Product { weights, out }], &activations);
+    }
+
+    /// The way back: adds to the gradients of what is learnt and to `dx`, `[n, n_cols]`, where that is wanted.
+    pub(crate) fn multiply_back(
+        &self,
+        weights: &PackedMatrix,
+        learnt: &mut Learnt,
+        x: &[f32],
+        multiplied: &Multiplied,
+        dy: &[f32],
+        dx: Option<&mut [f32]>,
+    ) {
+        let (n_rows, n_cols) = (weights.n_rows(), weights.n_cols());
+        let (dy_rows, x_rows) = (Dense::new(dy, n_rows), Dense::new(x, n_cols));
+        match learnt {
+            Learnt::All(Parameter { value, gradient, .. }) => {
+                add_product(self.pool, gradient, n_cols, 0, 1.0, dy_rows.transposed(), x_rows);
+                if let Some(dx) = dx {
+                    add_product(self.pool, dx, n_cols, 0, 1.0, dy_rows, Dense::new(value, n_cols));
+                }
+            }
+            Learnt::LowRank { down, up, rank, scale } => {
+                let low = Dense::new(&multiplied.low, *rank);
+                add_product(self.pool, &mut up.gradient, *rank, 0, *scale, dy_rows.transposed(), low);
+                let mut d_low = vec![0.0; multiplied.low.len()];
+                let up = Dense::new(&up.value, *rank);
+                add_product(self.pool, &mut d_low, *rank, 0, *scale, dy_rows, up);
+                let d_low = Dense::new(&d_low, *rank);
+                add_product(self.pool, &mut down.gradient, n_cols, 0, 1.0, d_low.transposed(), x_rows);
+                if let Some(dx) = dx {
+                    add_transposed_product(self.pool, dx, dy, weights);
+                    add_product(self.pool, dx, n_cols, 0, 1.0, d_low, Dense::new(&down.value, n_cols));
+                }
+            }
+            Learnt::Nothing => {
+                if let Some(dx) = dx {
+                    add_transposed_product(self.pool, dx, dy, weights);
+                }
+            }
+        }
+    }
+}
