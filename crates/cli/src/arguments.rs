@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Models(ModelsArgs),
     /// Show or forget the answers that drafts are made from
     History(HistoryArgs),
+    /// List, show or move what drafters learnt
+    Checkpoints(CheckpointsArgs),
     /// Look at the model's drafting head, or write it for other programs
     Head(HeadArgs),
     /// Print a completion script for a shell
@@ -137,6 +139,15 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     tree: Option<usize>,
+    /// Keep what is learnt, and find it again, under this name [default: default]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        hide_short_help = true,
+        help_heading = "Speculation and learning"
+    )]
+    profile: Option<String>,
     /// Neither keep answers for later drafts nor draft from earlier ones
     #[arg(long = "no-history", global = true, help_heading = "Speculation and learning")]
     is_history_off: bool,
@@ -363,6 +374,38 @@ pub(crate) enum HistoryCommand {
 }
 
 #[derive(Args)]
+pub(crate) struct CheckpointsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<CheckpointsCommand>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CheckpointsCommand {
+    /// List what there is of all profiles and models; the default
+    List {
+        /// Print JSON
+        #[arg(long = "json")]
+        is_json: bool,
+    },
+    /// Show what the latest checkpoint of --profile and --model is, as JSON
+    Show,
+    /// Copy the latest checkpoint of --profile and --model to a file
+    Export {
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
+    /// Take a file as the latest checkpoint of --profile and --model
+    Import {
+        /// The file
+        #[arg(value_name = "FILE")]
+        from: PathBuf,
+    },
+    /// Remove all checkpoints of --profile and --model
+    Rm,
+}
+
+#[derive(Args)]
 pub(crate) struct HeadArgs {
     #[command(subcommand)]
     pub(crate) command: HeadCommand,
@@ -456,7 +499,8 @@ impl GlobalArgs {
                 core_vocab: learning.core_vocab,
                 max_width: learning.tree,
                 is_history_off: learning.is_history_off,
-                history_folder: None,
+                memory_dir: None,
+                profile: learning.profile.clone(),
                 is_fixed: learning.is_draft_fixed,
             },
             context_len: self.context,

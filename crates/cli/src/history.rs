@@ -11,7 +11,7 @@ use crate::arguments::{HistoryArgs, HistoryCommand};
 use crate::output;
 
 pub(crate) fn run(arguments: &HistoryArgs) -> anyhow::Result<()> {
-    let folder = history_folder(&Environment::read()?);
+    let folder = history_folder(&Environment::read()?.checkpoints_dir.value);
     let mut stores = open_all(&folder).with_context(|| format!("reading {}", folder.display()))?;
     let summaries: Vec<_> = stores.iter().map(HistoryStore::summary).collect();
     let text = match &arguments.command {

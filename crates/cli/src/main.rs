@@ -4,6 +4,7 @@
 mod arguments;
 mod benchmark;
 mod chat;
+mod checkpoints;
 mod completions;
 mod failure;
 mod generate;
@@ -41,6 +42,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Pull(arguments) => pull::run(&arguments)?,
         Command::Models(arguments) => models::run(&arguments)?,
         Command::History(arguments) => history::run(&arguments)?,
+        Command::Checkpoints(arguments) => checkpoints::run(&global, &arguments)?,
         Command::Head(arguments) => head::run(&global, &arguments)?,
         Command::Completions(arguments) => completions::run(&arguments)?,
     }

@@ -25,6 +25,7 @@ mod architecture;
 mod config;
 mod eagle3;
 mod error;
+mod fingerprint;
 mod gguf_model;
 mod hugging_face;
 mod llama;

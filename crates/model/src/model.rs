@@ -97,7 +97,7 @@ impl Layer {
         })
     }
 
-    fn matrices(&self) -> [&PackedMatrix; 7] {
+    pub(crate) fn matrices(&self) -> [&PackedMatrix; 7] {
         [
             &self.attn_q,
             &self.attn_k,

@@ -280,6 +280,20 @@ pub enum Error {
     /// An answer was asked for before a model was loaded.
     #[error("no model is loaded; call initialize first")]
     NotInitialized,
+    /// A profile's name that is no folder's.
+    #[error("'{name}' cannot be a profile's name; wanted letters, digits, '.', '_' and '-', not starting with '.'")]
+    BadProfile {
+        /// What was given.
+        name: String,
+    },
+    /// A checkpoint that cannot be read, written or used.
+    #[error("checkpoint '{}': {reason}", path.display())]
+    BadCheckpoint {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// The trainer cannot start.
     #[error(transparent)]
     Train(#[from] nano_reasoning_train::Error),

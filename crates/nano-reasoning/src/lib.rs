@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic_file;
+mod checkpoints;
 pub mod config;
 mod error;
 pub mod hardware;
@@ -22,13 +23,14 @@ mod quantity;
 pub mod store;
 pub mod tier;
 
+pub use checkpoints::{CheckpointStore, DEFAULT_PROFILE};
 pub use error::{Attempt, Error};
 pub use heads::{Head, HeadInfo};
 pub use nano_reasoning_speculate::{
     HistoryStore, HistorySummary, Observer, SpeculationOptions, SpeculationStatistics, Verification,
 };
 pub use nano_reasoning_text::Message;
-pub use nano_reasoning_train::{Decision, TrainerStatus, TrainerTask, TrainingBuffer};
+pub use nano_reasoning_train::{Checkpoint, CheckpointInfo, Decision, TrainerStatus, TrainerTask, TrainingBuffer};
 pub use orchestrator::{
     Answer, DrafterChoice, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning,
     Orchestrator, Sampling, SessionStatistics, Speculation, history_folder, history_key,

@@ -8,6 +8,7 @@
 //! | `head/` | an EAGLE-3 head by a training-time test |
 //! | `task.rs` | the thread that trains beside inference, and its gate |
 //! | `recorder.rs`, `buffer.rs` | what it learns from |
+//! | `checkpoint.rs` | what was learnt, as a file |
 //! | `linear.rs` | a matrix: frozen, with an adapter, or learnt itself |
 //! | `attention.rs`, `ops.rs`, `loss.rs` | steps of a layer, forwards and backwards |
 //! | `parameter.rs` | what is learnt, and AdamW |
@@ -17,6 +18,7 @@
 
 mod attention;
 mod buffer;
+mod checkpoint;
 mod error;
 mod head;
 mod linear;
@@ -28,13 +30,14 @@ mod recorder;
 mod task;
 
 pub use buffer::{BufferLimits, Kept, TrainingBuffer};
+pub use checkpoint::{Checkpoint, CheckpointInfo, Fingerprints};
 pub use error::Error;
 pub use head::{HeadTrainer, HeadTraining, Sample, Scored, Strategy};
 pub use loss::Loss;
 pub use parameter::{AdamW, Parameter};
 pub use random::Random;
 pub use recorder::Recorder;
-pub use task::{Decision, Pause, TaskOptions, TrainerStatus, TrainerTask};
+pub use task::{Decision, Memory, Pause, TaskOptions, TrainerStatus, TrainerTask};
 
 /// Result of training.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -37,6 +37,16 @@ impl Learnt {
         Self::All(Parameter::new(value))
     }
 
+    /// What it is called in a checkpoint, after its matrix, with its shape.
+    pub(crate) fn named(&self, weights: &PackedMatrix) -> Vec<(&'static str, Vec<usize>)> {
+        let (n_rows, n_cols) = (weights.n_rows(), weights.n_cols());
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::LowRank { rank, .. } => vec![("down", vec![*rank, n_cols]), ("up", vec![n_rows, *rank])],
+            Self::All(_) => vec![("weight", vec![n_rows, n_cols])],
+        }
+    }
+
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         let (first, second) = match self {
             Self::Nothing => (None, None),

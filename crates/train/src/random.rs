@@ -7,9 +7,14 @@ pub struct Random {
 }
 
 impl Random {
-    /// Numbers that start from `seed`.
+    /// Numbers that start from `seed`, or go on from a [`Self::state`].
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
+    }
+
+    /// What the next numbers depend on.
+    pub fn state(&self) -> u64 {
+        self.state
     }
 
     /// All bits at random.

@@ -18,7 +18,10 @@ use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
 
 use crate::recorder::Outlet;
 use crate::head::HeadParts;
-use crate::{BufferLimits, HeadTrainer, HeadTraining, Random, Recorder, Result, Sample, TrainingBuffer};
+use crate::{
+    BufferLimits, Checkpoint, CheckpointInfo, HeadTrainer, HeadTraining, Random, Recorder, Result, Sample, Strategy,
+    TrainingBuffer,
+};
 
 /// How a background trainer works.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -113,6 +116,21 @@ impl Shared {
     }
 }
 
+/// What a trainer remembers of earlier runs, and where it leaves what it learns.
+pub struct Memory {
+    /// Earlier states under names for people, the latest first.
+    pub checkpoints: Vec<(String, Checkpoint)>,
+    /// Gets each state that is published.
+    pub keep: Box<dyn FnMut(&Checkpoint) + Send>,
+}
+
+impl Default for Memory {
+    /// Nothing, and nowhere.
+    fn default() -> Self {
+        Self { checkpoints: Vec::new(), keep: Box::new(|_| ()) }
+    }
+}
+
 /// A thread that trains a head on what its target says.
 pub struct TrainerTask {
     shared: Arc<Shared>,
@@ -122,11 +140,12 @@ pub struct TrainerTask {
 }
 
 impl TrainerTask {
-    /// Starts a trainer for `head`, which takes the adapters it publishes.
+    /// Starts a trainer for `head`, which takes the adapters it publishes. It goes on from the first checkpoint of `memory`
+    /// that fits, and hands each state it publishes to it.
     ///
     /// # Errors
     /// If memory is short.
-    pub fn start(head: &Eagle3Head, options: TaskOptions) -> Result<Self> {
+    pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory) -> Result<Self> {
         let brake = Arc::new(Brake::default());
         let shared = Arc::new(Shared { brake: brake.clone(), state: Mutex::default(), changed: Condvar::new() });
         let (samples, received) = sync_channel(N_WAITING);
@@ -139,8 +158,10 @@ impl TrainerTask {
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
             match HeadTrainer::of_parts(parts, pool, options.training) {
                 Ok(trainer) => {
+                    let mut worker = Worker::new(of_worker, slot, trainer, options, memory.keep);
+                    worker.go_on_from(memory.checkpoints);
                     let _ = started.send(Ok(()));
-                    Worker::new(of_worker, slot, trainer, options).run(&received);
+                    worker.run(&received);
                 }
                 Err(error) => drop(started.send(Err(error))),
             }
@@ -226,10 +247,17 @@ struct Worker {
     options: TaskOptions,
     /// Rows to learn from until the new answers are worked off.
     debt: f64,
+    keep: Box<dyn FnMut(&Checkpoint) + Send>,
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, slot: Arc<AdapterSlot>, trainer: HeadTrainer, options: TaskOptions) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        slot: Arc<AdapterSlot>,
+        trainer: HeadTrainer,
+        options: TaskOptions,
+        keep: Box<dyn FnMut(&Checkpoint) + Send>,
+    ) -> Self {
         Self {
             shared,
             slot,
@@ -240,7 +268,54 @@ impl Worker {
             random: Random::new(options.training.seed ^ 0x5eed),
             options,
             debt: 0.0,
+            keep,
         }
+    }
+
+    /// Goes on from the first of `checkpoints` that fits; the others are named.
+    fn go_on_from(&mut self, checkpoints: Vec<(String, Checkpoint)>) {
+        for (name, checkpoint) in checkpoints {
+            let info = &checkpoint.info;
+            let adapters = self.trainer.restore(&checkpoint).and_then(|()| self.trainer.adapters());
+            match adapters {
+                Ok(adapters) => {
+                    self.published = self.trainer.values();
+                    self.random = Random::new(info.random);
+                    let mut state = self.shared.state();
+                    state.status.n_answers = info.n_answers;
+                    state.status.n_tokens_trained = info.n_tokens_trained;
+                    state.status.n_steps = info.n_steps;
+                    state.published = Some(Arc::new(adapters));
+                    self.slot.publish(state.published.clone());
+                    tracing::info!(name, n_steps = info.n_steps, "drafting goes on as learnt before");
+                    return;
+                }
+                Err(error) => tracing::warn!(name, %error, "checkpoint not used"),
+            }
+        }
+    }
+
+    /// The published state, to be kept.
+    fn checkpoint(&self, mean_accepted_length: f64) -> Checkpoint {
+        let status = self.shared.state().status.clone();
+        let (rank, alpha) = match self.options.training.strategy {
+            Strategy::LowRank { rank, alpha } => (rank, alpha),
+            Strategy::All => (0, 0.0),
+        };
+        let info = CheckpointInfo {
+            version: CheckpointInfo::VERSION,
+            strategy: if rank > 0 { "lora" } else { "eagle" }.into(),
+            rank,
+            alpha,
+            belongs_to: self.trainer.fingerprints(),
+            n_steps: self.trainer.n_steps(),
+            n_answers: status.n_answers,
+            n_tokens_trained: status.n_tokens_trained,
+            mean_accepted_length,
+            buffer: (self.buffer.len(), self.buffer.size_bytes()),
+            random: self.random.state(),
+        };
+        Checkpoint { info, tensors: self.trainer.save() }
     }
 
     fn run(mut self, received: &Receiver<Sample>) {
@@ -349,6 +424,12 @@ impl Worker {
         }
         let adapters = if is_accepted { Some(Arc::new(self.trainer.adapters()?)) } else { None };
         let mut state = self.shared.state();
+        if is_accepted {
+            drop(state);
+            let checkpoint = self.checkpoint(candidate_length);
+            (self.keep)(&checkpoint);
+            state = self.shared.state();
+        }
         if let Some(adapters) = adapters {
             state.published = Some(adapters);
             if !state.is_withholding {

@@ -39,7 +39,7 @@ pub(super) fn run(
 ) -> anyhow::Result<Report> {
     let store = tempfile::tempdir()?;
     config.overrides.is_training_enabled = Some(true);
-    config.speculation.history_folder = Some(store.path().into());
+    config.speculation.memory_dir = Some(store.path().into());
     config.speculation.is_history_off = false;
     let mut session = Session::open(config)?;
     if session.orchestrator.trainer().is_none() {

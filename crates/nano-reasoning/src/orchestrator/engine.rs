@@ -101,7 +101,8 @@ impl Engine {
         if let Some(file) = config.speculation.head_file(machine, &resolved.name)? {
             let head = load_head(&file, config.speculation.core_vocab, &model, context_len)?;
             if machine.settings.is_training_enabled.value {
-                trainer = Some(learning::start(&head, machine)?);
+                let store = config.speculation.checkpoints(machine, &resolved.name)?;
+                trainer = Some(learning::start(&head, machine, store)?);
             }
             drafters.push(Box::new(HeadDrafter::new("head", Box::new(head))));
         }

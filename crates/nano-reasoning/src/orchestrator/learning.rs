@@ -1,10 +1,11 @@
 //! Learning beside answering: how a trainer is set up.
 
 use nano_reasoning_model::Eagle3Head;
-use nano_reasoning_train::{AdamW, BufferLimits, HeadTraining, TaskOptions, TrainerTask};
+use nano_reasoning_train::{AdamW, BufferLimits, Checkpoint, HeadTraining, Memory, TaskOptions, TrainerTask};
 
 use super::Machine;
 use crate::Result;
+use crate::checkpoints::CheckpointStore;
 use crate::config::Source;
 
 /// Step size for adapters where nobody set one: higher than for whole weights, as only a little is learnt.
@@ -13,7 +14,7 @@ const LEARNING_RATE: f32 = 5e-4;
 const ROWS_PER_BATCH: usize = 32;
 
 /// Starts a trainer for `head` as the settings say.
-pub(super) fn start(head: &Eagle3Head, machine: &Machine) -> Result<TrainerTask> {
+pub(super) fn start(head: &Eagle3Head, machine: &Machine, store: Option<CheckpointStore>) -> Result<TrainerTask> {
     let settings = &machine.settings;
     let rate = &settings.learning_rate;
     let learning_rate = if rate.source == Source::Default { LEARNING_RATE } else { rate.value as f32 };
@@ -27,5 +28,22 @@ pub(super) fn start(head: &Eagle3Head, machine: &Machine) -> Result<TrainerTask>
         step_rows: ROWS_PER_BATCH * settings.batch_size.value as usize,
         ..TaskOptions::default()
     };
-    Ok(TrainerTask::start(head, options)?)
+    Ok(TrainerTask::start(head, options, store.map_or_else(Memory::default, memory))?)
+}
+
+/// What a store remembers; each new state goes there, too.
+fn memory(store: CheckpointStore) -> Memory {
+    let mut checkpoints = Vec::new();
+    for path in store.paths().into_iter().rev() {
+        match CheckpointStore::read(&path) {
+            Ok(checkpoint) => checkpoints.push((path.display().to_string(), checkpoint)),
+            Err(error) => tracing::warn!(%error, "checkpoint not used"),
+        }
+    }
+    let keep = move |checkpoint: &Checkpoint| {
+        if let Err(error) = store.add(checkpoint) {
+            tracing::warn!(%error, "what was learnt is not kept");
+        }
+    };
+    Memory { checkpoints, keep: Box::new(keep) }
 }

@@ -1,7 +1,7 @@
 //! Which drafters a session has, and how far they may go.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use nano_reasoning_speculate::{
 use nano_reasoning_text::Tokenizer;
 
 use super::Machine;
-use crate::config::{Environment, Source};
+use crate::checkpoints::{CheckpointStore, DEFAULT_PROFILE};
+use crate::config::Source;
 use crate::store::{Format, Resolved};
 use crate::{Error, Result, heads};
 
@@ -39,8 +40,10 @@ pub struct Speculation {
     pub max_width: Option<usize>,
     /// Whether answers are neither kept for later drafts nor drafted from.
     pub is_history_off: bool,
-    /// Where answers are kept; `None` for the environment's folder.
-    pub history_folder: Option<PathBuf>,
+    /// Where answers and what was learnt are kept; `None` for the environment's folder.
+    pub memory_dir: Option<PathBuf>,
+    /// What is learnt is kept, and found again, under this name; `None` for [`DEFAULT_PROFILE`].
+    pub profile: Option<String>,
     /// Whether drafts are always as long as they may be: to measure drafters, not to be fast.
     pub is_fixed: bool,
 }
@@ -104,6 +107,23 @@ impl Speculation {
         }
     }
 
+    /// Where answers and what was learnt are kept.
+    fn memory_dir<'a>(&'a self, machine: &'a Machine) -> &'a Path {
+        self.memory_dir.as_deref().unwrap_or(&machine.environment.checkpoints_dir.value)
+    }
+
+    /// Where what is learnt is kept for the model called `name`; nowhere where nothing is.
+    ///
+    /// # Errors
+    /// [`Error::BadProfile`].
+    pub(super) fn checkpoints(&self, machine: &Machine, name: &str) -> Result<Option<CheckpointStore>> {
+        if self.is_history_off {
+            return Ok(None);
+        }
+        let profile = self.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
+        CheckpointStore::new(self.memory_dir(machine), profile, name).map(Some)
+    }
+
     /// Whether nothing shall draft.
     pub(super) fn is_off(&self, machine: &Machine) -> bool {
         self.drafter == DrafterChoice::None || machine.settings.draft_count.value == 0
@@ -114,7 +134,7 @@ impl Speculation {
         if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Ngram | DrafterChoice::Auto) {
             return None;
         }
-        let folder = self.history_folder.clone().unwrap_or_else(|| history_folder(&machine.environment));
+        let folder = history_folder(self.memory_dir(machine));
         let open = || HistoryStore::open(&folder, &history_key(tokenizer), DEFAULT_HISTORY_TOKENS);
         let history = (!self.is_history_off).then(open).transpose().unwrap_or_else(|error| {
             tracing::warn!(path = %folder.display(), %error, "earlier answers cannot be read; drafting goes on without");
@@ -159,8 +179,8 @@ impl Speculation {
 }
 
 /// Where earlier answers lie.
-pub fn history_folder(environment: &Environment) -> PathBuf {
-    environment.checkpoints_dir.value.join("history")
+pub fn history_folder(memory_dir: &Path) -> PathBuf {
+    memory_dir.join("history")
 }
 
 /// What the answers of models with this tokenizer are kept under.

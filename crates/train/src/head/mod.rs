@@ -21,7 +21,8 @@ use nano_reasoning_model::{Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, 
 
 use crate::linear::{Learnt, Machine};
 use crate::random::Random;
-use crate::{AdamW, Error, Loss, Parameter, Result};
+use crate::checkpoint::SavedTensor;
+use crate::{AdamW, Checkpoint, Error, Fingerprints, Loss, Parameter, Result};
 
 /// What of a head is learnt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +73,8 @@ pub struct HeadTrainer {
     target: Arc<CpuModel>,
     head: Arc<HeadLayer>,
     rows: DraftRows,
+    /// Tokens of the head's own list.
+    n_core: usize,
     pool: Arc<Pool>,
     training: HeadTraining,
     /// Of the layer's matrices, in the order of [`Projection::ALL`].
@@ -156,7 +159,7 @@ impl HeadTrainer {
                 (Learnt::all(&weights.fc), Some(Norms { attn_norm, attn_norm_2, ffn_norm, output_norm }))
             }
         };
-        Ok(Self { target, head: layer, rows, pool, training, learnt, fusion, norms, n_steps: 0 })
+        Ok(Self { target, head: layer, rows, n_core: core.len(), pool, training, learnt, fusion, norms, n_steps: 0 })
     }
 
     /// How it trains.
@@ -198,6 +201,90 @@ impl HeadTrainer {
         for (parameter, value) in self.parameters_mut().zip(values) {
             parameter.value.copy_from_slice(value);
         }
+    }
+
+    /// What its weights and those beside it are recognised by.
+    pub fn fingerprints(&self) -> Fingerprints {
+        let vocabulary = self.rows.tokens()[..self.n_core].iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, token| {
+            (hash ^ u64::from(*token)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Fingerprints {
+            target: format!("{:016x}", self.target.fingerprint()),
+            head: format!("{:016x}", self.head.fingerprint()),
+            vocabulary: format!("{vocabulary:016x}"),
+        }
+    }
+
+    /// Names and shapes of what is learnt, in the order of [`Self::parameters`].
+    fn names(&self) -> Vec<(String, Vec<usize>)> {
+        let matrices = Projection::ALL.map(|projection| (projection.name(), self.matrix(projection)));
+        let fusion = ("fc", &self.head.weights().fc);
+        let mut names = Vec::new();
+        for ((name, weights), learnt) in
+            matrices.into_iter().chain([fusion]).zip(self.learnt.iter().chain([&self.fusion]))
+        {
+            let named = learnt.named(weights).into_iter();
+            names.extend(named.map(|(part, shape)| (format!("{name}.{part}"), shape)));
+        }
+        if let Some(norms) = &self.norms {
+            let norms = ["attn_norm", "attn_norm_2", "ffn_norm", "output_norm"].into_iter().zip(norms.all());
+            names.extend(norms.map(|(name, norm)| (format!("{name}.weight"), vec![norm.value.len()])));
+        }
+        names
+    }
+
+    pub(crate) fn save(&self) -> Vec<SavedTensor> {
+        let tensors = self.names().into_iter().zip(self.parameters());
+        let mut tensors: Vec<SavedTensor> = tensors
+            .map(|((name, shape), parameter)| {
+                let (first, second) = parameter.moments.clone();
+                SavedTensor { name, shape, numbers: [parameter.value.clone(), first, second] }
+            })
+            .collect();
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        tensors
+    }
+
+    /// Goes on from `checkpoint`.
+    ///
+    /// # Errors
+    /// [`Error::BadCheckpoint`] if it is not of this target, head and strategy; nothing is changed then.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let info = &checkpoint.info;
+        let own = self.fingerprints();
+        let pairs = [
+            ("target", &info.belongs_to.target, &own.target),
+            ("head", &info.belongs_to.head, &own.head),
+            ("vocabulary", &info.belongs_to.vocabulary, &own.vocabulary),
+        ];
+        for (what, found, wanted) in pairs {
+            if found != wanted {
+                let found = format!("a checkpoint for the {what} {found}");
+                return Err(Error::BadCheckpoint { found, wanted: wanted.clone() });
+            }
+        }
+        let names = self.names();
+        let mut found = Vec::new();
+        for (name, shape) in &names {
+            let tensor = checkpoint.tensors.iter().find(|tensor| tensor.name == *name);
+            let tensor = tensor.filter(|tensor| tensor.shape == *shape);
+            found.push(tensor.ok_or_else(|| Error::BadCheckpoint {
+                found: format!("a checkpoint of {} tensors", checkpoint.tensors.len()),
+                wanted: format!("one with {name} of shape {shape:?}: was it trained with another rank?"),
+            })?);
+        }
+        for (parameter, tensor) in self.parameters_mut().zip(found) {
+            let [value, first, second] = tensor.numbers.clone();
+            parameter.value = value;
+            parameter.moments = (first, second);
+        }
+        self.n_steps = info.n_steps;
+        Ok(())
+    }
+
+    /// Steps taken.
+    pub fn n_steps(&self) -> u64 {
+        self.n_steps
     }
 
     /// Fuses taps, `[n, n_taps, hidden_dim]`, as the frozen head does, to `[n, hidden_dim]`.

@@ -1,0 +1,195 @@
+//! What was learnt, as a file: safetensors, with what it is and where it came from as JSON in the header.
+
+use std::collections::HashMap;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The format's number: a reader refuses any other.
+const VERSION: u32 = 1;
+/// Key of the JSON in the header.
+const INFO: &str = "nano-reasoning.checkpoint";
+/// What a broken file is called in messages.
+const WANTED: &str = "a checkpoint of this program, whole";
+
+/// What a checkpoint holds and what it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointInfo {
+    /// Of the format.
+    pub version: u32,
+    /// What is learnt: `lora`.
+    pub strategy: String,
+    /// Rank of the adapters.
+    pub rank: usize,
+    /// Their scale, times the rank.
+    pub alpha: f32,
+    /// What it was learnt beside, all as hexadecimal numbers.
+    pub belongs_to: Fingerprints,
+    /// Steps taken.
+    pub n_steps: u64,
+    /// Answers that came in.
+    pub n_answers: u64,
+    /// Tokens learnt from, repeats counted.
+    pub n_tokens_trained: u64,
+    /// Mean accepted length on held-out answers when it was published, by replay.
+    pub mean_accepted_length: f64,
+    /// Samples there were to learn from, and their bytes.
+    pub buffer: (usize, usize),
+    /// Where random numbers go on.
+    pub random: u64,
+}
+
+/// What weights are recognised by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprints {
+    /// Of the target.
+    pub target: String,
+    /// Of the head.
+    pub head: String,
+    /// Of the tokens it drafts over.
+    pub vocabulary: String,
+}
+
+/// One tensor of a checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SavedTensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    /// Value, and the optimiser's two moments.
+    pub(crate) numbers: [Vec<f32>; 3],
+}
+
+/// The state of a trainer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// What it is.
+    pub info: CheckpointInfo,
+    pub(crate) tensors: Vec<SavedTensor>,
+}
+
+/// Suffixes of a tensor's three sets of numbers.
+const PARTS: [&str; 3] = ["", ".first_moment", ".second_moment"];
+
+impl CheckpointInfo {
+    /// The format's number as it is now.
+    pub(crate) const VERSION: u32 = VERSION;
+}
+
+impl Checkpoint {
+    /// The file's bytes.
+    ///
+    /// # Panics
+    /// Never: names are unique and lengths are the shapes'.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut named = Vec::new();
+        for tensor in &self.tensors {
+            for (part, numbers) in PARTS.iter().zip(&tensor.numbers) {
+                let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+                named.push((format!("{}{part}", tensor.name), tensor.shape.clone(), bytes));
+            }
+        }
+        let views = named.iter().map(|(name, shape, bytes)| {
+            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as long as its shape says"))
+        });
+        let info = serde_json::to_string(&self.info).expect("numbers and text");
+        serialize(views, Some(HashMap::from([(INFO.to_owned(), info)]))).expect("sound tensors")
+    }
+
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::BadCheckpoint`] if they are no checkpoint, or one of another version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let bad = |found: String| Error::BadCheckpoint { found, wanted: WANTED.into() };
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| bad(error.to_string()))?;
+        let info = metadata.metadata().as_ref().and_then(|metadata| metadata.get(INFO));
+        let info = info.ok_or_else(|| bad("a safetensors file without a checkpoint's header".into()))?;
+        let info: CheckpointInfo = serde_json::from_str(info).map_err(|error| bad(error.to_string()))?;
+        if info.version != VERSION {
+            let (found, wanted) = (format!("version {}", info.version), format!("version {VERSION}"));
+            return Err(Error::BadCheckpoint { found, wanted });
+        }
+        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+        let numbers = |name: &str| {
+            let view = file.tensor(name).map_err(|error| bad(error.to_string()))?;
+            if view.dtype() != Dtype::F32 {
+                return Err(bad(format!("tensor {name} of type {}", view.dtype())));
+            }
+            let (numbers, _) = view.data().as_chunks::<4>();
+            let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            if let Some(number) = numbers.iter().find(|number| !number.is_finite()) {
+                return Err(bad(format!("{number} in tensor {name}")));
+            }
+            Ok((view.shape().to_vec(), numbers))
+        };
+        let mut tensors = Vec::new();
+        let names = file.names().into_iter().filter(|name| PARTS[1..].iter().all(|part| !name.ends_with(part)));
+        for name in names {
+            let (shape, value) = numbers(name)?;
+            let mut parts = [value, Vec::new(), Vec::new()];
+            for (part, suffix) in parts.iter_mut().zip(PARTS).skip(1) {
+                let (part_shape, part_numbers) = numbers(&format!("{name}{suffix}"))?;
+                if part_shape != shape {
+                    return Err(bad(format!("tensor {name}{suffix} of shape {part_shape:?}, not {shape:?}")));
+                }
+                *part = part_numbers;
+            }
+            tensors.push(SavedTensor { name: name.to_owned(), shape, numbers: parts });
+        }
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { info, tensors })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let fingerprints = Fingerprints { target: "1".into(), head: "2".into(), vocabulary: "3".into() };
+        let info = CheckpointInfo {
+            version: VERSION,
+            strategy: "lora".into(),
+            rank: 2,
+            alpha: 4.0,
+            belongs_to: fingerprints,
+            n_steps: 7,
+            n_answers: 3,
+            n_tokens_trained: 900,
+            mean_accepted_length: 2.75,
+            buffer: (2, 1234),
+            random: u64::MAX - 5,
+        };
+        let tensor = |name: &str, start: f32| SavedTensor {
+            name: name.into(),
+            shape: vec![2, 3],
+            numbers: [0.0, 10.0, 20.0].map(|more| (0..6).map(|i| start + more + i as f32).collect()),
+        };
+        Checkpoint { info, tensors: vec![tensor("attn_k.down", 1.0), tensor("attn_q.down", -3.0)] }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let checkpoint = checkpoint();
+        assert_eq!(Checkpoint::from_bytes(&checkpoint.to_bytes()).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_what_is_wrong() {
+        let message = |bytes: &[u8]| Checkpoint::from_bytes(bytes).unwrap_err().to_string();
+        let bytes = checkpoint().to_bytes();
+        for len in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+            assert!(message(&bytes[..len]).contains(WANTED), "{}", message(&bytes[..len]));
+        }
+        let mut other = checkpoint();
+        other.info.version = 99;
+        assert!(message(&other.to_bytes()).contains("version 99"), "{}", message(&other.to_bytes()));
+        let mut other = checkpoint();
+        other.tensors[1].numbers[2][0] = f32::NAN;
+        assert!(message(&other.to_bytes()).contains("NaN in tensor attn_q.down.second_moment"));
+        let plain = serialize(Vec::<(String, TensorView<'_>)>::new(), None).unwrap();
+        assert!(message(&plain).contains("without a checkpoint's header"));
+    }
+}
