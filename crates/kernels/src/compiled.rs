@@ -4,8 +4,10 @@
 /// the given features.
 macro_rules! compiled_rows {
     ($features:literal) => {
+        use crate::BlockType;
         use crate::attention::{self, Running, Scores};
         use crate::ops;
+        use crate::packed_matrix;
 
         $crate::compiled::compiled_rows! { $features:
             quantize(x: &[f32], codes: &mut [i8; 256], half_sums: &mut [i16; 16]) -> f32 = ops::quantize;
@@ -16,6 +18,8 @@ macro_rules! compiled_rows {
                 = attention::fold_sums;
             fold_span(running: &mut Running, out: &mut [f32], part: Running, values: &[f32]) -> ()
                 = attention::fold_span;
+            unpack_row(block_type: BlockType, group: &[u8], lane: usize, first: usize, out: &mut [f32]) -> ()
+                = packed_matrix::unpack_row;
             rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) -> () = ops::rms_norm;
             silu_multiply(gate: &mut [f32], up: &[f32]) -> () = ops::silu_multiply;
             add(x: &mut [f32], y: &[f32]) -> () = ops::add;

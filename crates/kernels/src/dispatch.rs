@@ -3,6 +3,7 @@
 use crate::BlockType;
 use crate::activations::{DenseTile, Int8Tile};
 use crate::attention::{Running, Scores, WeighedBlock};
+use crate::packed_matrix::{self, UnpackRow};
 use crate::product::TileOut;
 use crate::{attention, ops, scalar};
 use std::sync::OnceLock;
@@ -49,6 +50,7 @@ pub struct Kernels {
     pub(crate) weighted_values: fn(&WeighedBlock, &mut [i32]),
     pub(crate) fold_sums: fn(&mut Running, &mut [f32], Running, &[i32], f32),
     pub(crate) fold_span: fn(&mut Running, &mut [f32], Running, &[f32]),
+    pub(crate) unpack_row: UnpackRow,
     pub(crate) rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
     pub(crate) silu_multiply: fn(&mut [f32], &[f32]),
     pub(crate) add: fn(&mut [f32], &[f32]),
@@ -69,6 +71,7 @@ static SCALAR: Kernels = Kernels {
     weighted_values: scalar::weighted_values,
     fold_sums: attention::fold_sums,
     fold_span: attention::fold_span,
+    unpack_row: packed_matrix::unpack_row,
     rms_norm: ops::rms_norm,
     silu_multiply: ops::silu_multiply,
     add: ops::add,

@@ -2,7 +2,7 @@
 
 use crate::formats::{BLOCK_COLS, Format, GROUP_ROWS, with_format};
 use crate::memory::Memory;
-use crate::{AffineType, BlockType, Error, Pool};
+use crate::{AffineType, BlockType, Error, Kernels, Pool};
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -220,25 +220,17 @@ impl PackedMatrix {
     /// # Panics
     /// If a range or the length of `out` is out of range, or the columns do not start with a block of 32.
     pub fn read_tile(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+        self.unpack(Kernels::best().unpack_row, rows, columns, out);
+    }
+
+    fn unpack(&self, unpack_row: UnpackRow, rows: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
         assert!(rows.end <= self.n_rows, "rows {rows:?} of {}", self.n_rows);
         assert!(columns.end <= self.n_cols, "columns {columns:?} of {}", self.n_cols);
         assert!(columns.start.is_multiple_of(BLOCK_COLS), "columns {columns:?} start within a block");
         assert_eq!(out.len(), rows.len() * columns.len(), "length of the numbers");
         for (row, out) in rows.zip(out.chunks_exact_mut(columns.len().max(1))) {
             let (group, lane) = (self.group(row / GROUP_ROWS), row % GROUP_ROWS);
-            with_format!(self.block_type, F => {
-                for (i, out) in (columns.start / BLOCK_COLS..).zip(out.chunks_mut(BLOCK_COLS)) {
-                    let unit = &group[i / F::BLOCKS * F::UNIT_BYTES..];
-                    let weights = F::row_block(unit, i % F::BLOCKS, lane);
-                    for (j, (out, code)) in out.iter_mut().zip(weights.codes).enumerate() {
-                        *out = weights.scales[j / 16] * f32::from(code) - weights.min;
-                    }
-                }
-            }, {
-                for (column, out) in columns.clone().zip(out) {
-                    *out = dense_weight(self.block_type, group, column, lane);
-                }
-            });
+            unpack_row(self.block_type, group, lane, columns.start, out);
         }
     }
 
@@ -255,6 +247,27 @@ impl PackedMatrix {
         let group_bytes = self.n_units * self.unit_bytes;
         &self.memory[group * group_bytes..][..group_bytes]
     }
+}
+
+/// Unpacks one row of a group; [`unpack_row`] is its definition.
+pub(crate) type UnpackRow = fn(BlockType, &[u8], usize, usize, &mut [f32]);
+
+/// The weights of row `lane` of a group from column `first` on, which starts a block, into `out`.
+#[inline(always)]
+pub(crate) fn unpack_row(block_type: BlockType, group: &[u8], lane: usize, first: usize, out: &mut [f32]) {
+    with_format!(block_type, F => {
+        for (i, out) in (first / BLOCK_COLS..).zip(out.chunks_mut(BLOCK_COLS)) {
+            let unit = &group[i / F::BLOCKS * F::UNIT_BYTES..];
+            let weights = F::row_block(unit, i % F::BLOCKS, lane);
+            for (j, (out, code)) in out.iter_mut().zip(weights.codes).enumerate() {
+                *out = weights.scales[j / 16] * f32::from(code) - weights.min;
+            }
+        }
+    }, {
+        for (column, out) in (first..).zip(out) {
+            *out = dense_weight(block_type, group, column, lane);
+        }
+    });
 }
 
 /// Columns and bytes of a unit. Dense types have units of one column, 16 numbers.

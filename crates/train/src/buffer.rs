@@ -24,10 +24,33 @@ impl Default for BufferLimits {
 pub struct Kept {
     /// What is learnt from.
     pub sample: Sample,
-    /// Share of its tokens that the drafter guessed wrong when it last tried.
-    pub surprise: f32,
+    /// For each of [`Sample::bases`], how many tokens in a row the drafter guessed right when it last tried.
+    pub n_right: Vec<usize>,
     /// How many samples came before it.
     arrival: u64,
+}
+
+impl Kept {
+    /// Share of its tokens that the drafter would guess wrong.
+    fn surprise(&self, n_steps: usize) -> f64 {
+        let n = (self.n_right.len() * n_steps).max(1);
+        1.0 - self.n_right.iter().sum::<usize>() as f64 / n as f64
+    }
+
+    /// Draws up to `n` of its bases, as places in [`Self::n_right`], ascending: those where the drafter errs within
+    /// `n_steps` tokens, and of the others every `n_others`th, so that it does not unlearn them.
+    pub fn draw(&self, n: usize, n_steps: usize, n_others: usize, random: &mut Random) -> Vec<usize> {
+        let mut drawn: Vec<usize> = (0..self.n_right.len())
+            .filter(|&place| self.n_right[place] < n_steps || random.below(n_others) == 0)
+            .collect();
+        // A stretch of them: neighbours share what they see.
+        if drawn.len() > n {
+            let first = random.below(drawn.len() - n + 1);
+            drawn.drain(..first);
+            drawn.truncate(n);
+        }
+        drawn
+    }
 }
 
 /// Samples by arrival. The latest make a ring; of those that fall out of it, a *reservoir* (Vitter 1985) keeps each with
@@ -78,10 +101,10 @@ impl TrainingBuffer {
         self.n_bytes
     }
 
-    /// Takes a sample in; older ones make room.
-    pub fn add(&mut self, sample: Sample, surprise: f32) {
+    /// Takes a sample in, with how far the drafter guesses it; older ones make room.
+    pub fn add(&mut self, sample: Sample, n_right: Vec<usize>) {
         self.n_bytes += sample.size_bytes();
-        self.recent.push_back(Kept { sample, surprise, arrival: self.n_arrived });
+        self.recent.push_back(Kept { sample, n_right, arrival: self.n_arrived });
         self.n_arrived += 1;
         let n_recent = self.limits.n_samples - self.limits.n_samples / RESERVOIR_SHARE;
         while self.recent.len() > n_recent.max(1) || self.n_bytes > self.limits.n_bytes {
@@ -116,12 +139,12 @@ impl TrainingBuffer {
         self.n_bytes -= dropped.sample.size_bytes();
     }
 
-    /// Draws a sample: rather one that surprised, rather one that came late.
-    pub fn draw(&mut self) -> Option<&mut Kept> {
+    /// Draws a sample: rather one where the drafter guesses few of `n_steps` tokens, rather one that came late.
+    pub fn draw(&mut self, n_steps: usize) -> Option<&mut Kept> {
         let n_arrived = self.n_arrived;
         let weight = |kept: &Kept| {
             let age = (n_arrived - kept.arrival).min(1000) as i32;
-            (0.1 + f64::from(kept.surprise)) * FADE.powi(age)
+            (0.1 + kept.surprise(n_steps)) * FADE.powi(age)
         };
         let total: f64 = self.recent.iter().chain(&self.reservoir).map(weight).sum();
         let mut left = self.random.uniform() * total;
@@ -151,7 +174,7 @@ mod tests {
         let limits = BufferLimits { n_samples: 20, n_bytes: 5 * 1000 };
         let mut buffer = TrainingBuffer::new(limits, 3);
         for i in 0..500 {
-            buffer.add(sample(i, 50 + i % 90), 0.5);
+            buffer.add(sample(i, 50 + i % 90), vec![1]);
             let bytes = buffer.recent.iter().chain(&buffer.reservoir).map(|kept| kept.sample.size_bytes());
             assert_eq!(bytes.sum::<usize>(), buffer.size_bytes());
             assert!(buffer.len() <= 20 && buffer.size_bytes() <= 5000, "{}", buffer.size_bytes());
@@ -162,8 +185,8 @@ mod tests {
     #[test]
     fn one_that_is_too_large_stays_alone() {
         let mut buffer = TrainingBuffer::new(BufferLimits { n_samples: 4, n_bytes: 100 }, 3);
-        buffer.add(sample(0, 10), 0.5);
-        buffer.add(sample(1, 100), 0.5);
+        buffer.add(sample(0, 10), vec![1]);
+        buffer.add(sample(1, 100), vec![1]);
         assert!(buffer.len() <= 1);
     }
 
@@ -172,7 +195,7 @@ mod tests {
         let mut counts = [0; 10];
         for seed in 0..200 {
             let mut buffer = TrainingBuffer::new(BufferLimits { n_samples: 40, n_bytes: 1 << 20 }, seed);
-            (0..1000).for_each(|i| buffer.add(sample(i, 1), 0.5));
+            (0..1000).for_each(|i| buffer.add(sample(i, 1), vec![1]));
             assert_eq!(buffer.recent.len(), 30);
             buffer.reservoir.iter().for_each(|kept| counts[kept.sample.position / 100] += 1);
         }
@@ -181,15 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn places_where_the_drafter_errs_are_drawn_and_few_others() {
+        let n_right = (0..1000).map(|i| if i % 10 == 0 { 1 } else { 3 }).collect();
+        let kept = Kept { sample: Sample::default(), n_right, arrival: 0 };
+        let mut random = Random::new(2);
+        let drawn = kept.draw(1000, 3, 9, &mut random);
+        assert!((0..1000).step_by(10).all(|place| drawn.contains(&place)));
+        assert!((160..240).contains(&drawn.len()), "{}", drawn.len());
+        let few = kept.draw(16, 3, 9, &mut random);
+        assert!(few.len() == 16 && few.is_sorted());
+        assert!(kept.draw(16, 1, 9, &mut random).iter().all(|place| kept.n_right[*place] >= 1));
+    }
+
+    #[test]
     fn a_seed_draws_the_same_and_surprise_is_drawn_more() {
         let drawn = |seed: u64| {
             let mut buffer = TrainingBuffer::new(BufferLimits::default(), seed);
-            (0..10).for_each(|i| buffer.add(sample(i, 1), if i == 4 { 0.9 } else { 0.1 }));
-            (0..300).map(|_| buffer.draw().unwrap().sample.position).collect::<Vec<_>>()
+            (0..10).for_each(|i| buffer.add(sample(i, 1), vec![if i == 4 { 0 } else { 3 }]));
+            (0..300).map(|_| buffer.draw(3).unwrap().sample.position).collect::<Vec<_>>()
         };
         assert_eq!(drawn(5), drawn(5));
         assert_ne!(drawn(5), drawn(6));
         let n_surprising = drawn(5).iter().filter(|position| **position == 4).count();
-        assert!((60..180).contains(&n_surprising), "{n_surprising}");
+        assert!((100..220).contains(&n_surprising), "{n_surprising}");
     }
 }

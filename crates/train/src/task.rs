@@ -4,7 +4,7 @@
 //! answer   →  every fourth is held out; the others are learnt from, with some of the buffer
 //! learn    →  steps, while nobody waits for an answer
 //! gate     →  candidate and published adapters guess the held-out answers: the candidate is published if it is
-//!             as good, else it goes back to the published ones
+//!             as good; after a few that are not, the trainer goes back to the published ones
 //! ```
 
 use std::collections::VecDeque;
@@ -50,6 +50,10 @@ impl Default for TaskOptions {
     }
 }
 
+/// Of the places where the drafter already guesses right, every so manyth is learnt from.
+const ONE_OF_OTHERS: usize = 6;
+/// Rejected candidates in a row after which the trainer goes back to what is published.
+const MAX_REJECTED: usize = 3;
 /// Rows of one sample that go through the head at once: more take more memory.
 const CHUNK_ROWS: usize = 64;
 /// Every so manyth answer is held out.
@@ -245,8 +249,9 @@ struct Worker {
     held_out: VecDeque<Sample>,
     random: Random,
     options: TaskOptions,
-    /// Rows to learn from until the new answers are worked off.
+    /// Tokens to learn from until the new answers are worked off.
     debt: f64,
+    n_rejected: usize,
     keep: Box<dyn FnMut(&Checkpoint) + Send>,
 }
 
@@ -268,6 +273,7 @@ impl Worker {
             random: Random::new(options.training.seed ^ 0x5eed),
             options,
             debt: 0.0,
+            n_rejected: 0,
             keep,
         }
     }
@@ -338,11 +344,11 @@ impl Worker {
     }
 
     fn work_off(&mut self, sample: Sample, received: &Receiver<Sample>) -> Result<()> {
-        self.take_in(sample);
+        self.take_in(sample)?;
         let mut has_learnt = false;
         while self.debt > 0.0 {
             match received.try_recv() {
-                Ok(sample) => self.take_in(sample),
+                Ok(sample) => self.take_in(sample)?,
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
@@ -355,7 +361,7 @@ impl Worker {
         if has_learnt { self.gate() } else { Ok(()) }
     }
 
-    fn take_in(&mut self, mut sample: Sample) {
+    fn take_in(&mut self, mut sample: Sample) -> Result<()> {
         let n_answers = {
             let mut state = self.shared.state();
             state.status.n_answers += 1;
@@ -367,41 +373,52 @@ impl Worker {
             if self.held_out.len() > N_HELD_OUT {
                 self.held_out.pop_front();
             }
-            return;
+            return Ok(());
         }
         self.debt += sample.n_bases() as f64 * self.options.n_passes;
-        self.buffer.add(sample, 0.5);
+        let n_right = self.guess(&sample)?;
+        self.buffer.add(sample, n_right);
         self.shared.state().status.buffer_bytes = self.buffer.size_bytes();
+        Ok(())
+    }
+
+    /// For each place of a sample, how many tokens in a row the candidate guesses right.
+    fn guess(&mut self, sample: &Sample) -> Result<Vec<usize>> {
+        let bases: Vec<usize> = sample.bases().collect();
+        let mut n_right = Vec::with_capacity(bases.len());
+        for bases in bases.chunks(CHUNK_ROWS) {
+            n_right.extend(self.trainer.score(sample, bases)?.n_right);
+        }
+        Ok(n_right)
     }
 
     /// Learns from some rows of some samples.
     fn step(&mut self) -> Result<()> {
         let started = Instant::now();
-        let mut n_rows = 0;
-        let mut loss = 0.0;
-        while n_rows < self.options.step_rows {
-            let Some(kept) = self.buffer.draw() else { break };
-            let bases: Vec<usize> = kept.sample.bases().collect();
-            let n = CHUNK_ROWS.min(bases.len());
-            if n == 0 {
-                break;
+        let TaskOptions { training, step_rows, .. } = self.options;
+        let (mut n_rows, mut loss) = (0, 0.0);
+        while n_rows < step_rows && self.debt > 0.0 {
+            let Some(kept) = self.buffer.draw(training.n_steps) else { break };
+            let places = kept.draw(CHUNK_ROWS, training.n_steps, ONE_OF_OTHERS, &mut self.random);
+            // What the drafter knows already is looked at, too.
+            let share = places.len() as f64 / kept.n_right.len().max(1) as f64;
+            self.debt -= (kept.n_right.len() as f64).min(CHUNK_ROWS as f64 / share.max(0.01)).max(1.0);
+            if places.is_empty() {
+                continue;
             }
-            let first = self.random.below(bases.len() - n + 1);
-            let bases = &bases[first..first + n];
-            let weight = n as f32 / self.options.step_rows as f32;
-            let scored = self.trainer.learn(&kept.sample, bases, weight)?;
-            let n_right: usize = scored.n_right.iter().sum();
-            let share = n_right as f32 / (n * self.options.training.n_steps) as f32;
-            kept.surprise = 0.5 * (kept.surprise + 1.0 - share);
+            let bases: Vec<usize> = kept.sample.bases().collect();
+            let bases: Vec<usize> = places.iter().map(|&place| bases[place]).collect();
+            let weight = bases.len() as f32 / step_rows as f32;
+            let scored = self.trainer.learn(&kept.sample, &bases, weight)?;
+            places.iter().zip(&scored.n_right).for_each(|(&place, &n)| kept.n_right[place] = n);
             loss += weight * scored.loss;
-            n_rows += n;
+            n_rows += bases.len();
         }
-        self.debt -= n_rows.max(1) as f64;
         if n_rows > 0 {
             self.trainer.step();
         }
         let mut state = self.shared.state();
-        state.status.n_steps += 1;
+        state.status.n_steps = self.trainer.n_steps();
         state.status.n_tokens_trained += n_rows as u64;
         state.status.loss = loss;
         state.status.train_s += started.elapsed().as_secs_f64();
@@ -418,8 +435,13 @@ impl Worker {
         self.trainer.set_values(&self.published);
         let published_length = self.length()?;
         let is_accepted = candidate_length >= published_length;
-        if is_accepted {
+        self.n_rejected = if is_accepted { 0 } else { self.n_rejected + 1 };
+        if is_accepted || self.n_rejected < MAX_REJECTED {
             self.trainer.set_values(&candidate);
+        } else {
+            self.n_rejected = 0;
+        }
+        if is_accepted {
             self.published = candidate;
         }
         let adapters = if is_accepted { Some(Arc::new(self.trainer.adapters()?)) } else { None };
@@ -445,14 +467,13 @@ impl Worker {
     /// Mean length that a draft of the held-out answers brings, the target's own token included.
     fn length(&mut self) -> Result<f64> {
         let (mut n_right, mut n_rows) = (0, 0);
-        for sample in &self.held_out {
-            let bases: Vec<usize> = sample.bases().collect();
-            for bases in bases.chunks(CHUNK_ROWS) {
-                let scored = self.trainer.score(sample, bases)?;
-                n_right += scored.n_right.iter().sum::<usize>();
-                n_rows += scored.n_rows;
-            }
+        let held_out = std::mem::take(&mut self.held_out);
+        for sample in &held_out {
+            let guessed = self.guess(sample)?;
+            n_right += guessed.iter().sum::<usize>();
+            n_rows += guessed.len();
         }
+        self.held_out = held_out;
         Ok(1.0 + n_right as f64 / n_rows.max(1) as f64)
     }
 }

@@ -54,6 +54,7 @@ impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Format for Affi
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let line = Self::scale_line(block);
         let (scale, bias) = (Self::number(unit, line, 0, row), Self::number(unit, line, 1, row));

@@ -91,6 +91,7 @@ pub(crate) trait Format {
 }
 
 /// Dword `row` of line `line`.
+#[inline(always)]
 pub(crate) fn dword(unit: &[u8], line: usize, row: usize) -> [u8; 4] {
     let at = line * LINE_BYTES + 4 * row;
     unit[at..at + 4].try_into().expect("four bytes")
@@ -102,6 +103,7 @@ pub(crate) fn set_dword(unit: &mut [u8], line: usize, row: usize, bytes: [u8; 4]
 }
 
 /// Half `half` (0 or 1) of line `line` holds 16 f16 numbers, one a row.
+#[inline(always)]
 pub(crate) fn half_line_f16(unit: &[u8], line: usize, half: usize, row: usize) -> f32 {
     let at = line * LINE_BYTES + 32 * half + 2 * row;
     half::f16::from_le_bytes([unit[at], unit[at + 1]]).to_f32()

@@ -17,6 +17,7 @@ pub(super) fn pack(source: &[u8], first_line: usize, row: usize, unit: &mut [u8]
 }
 
 /// Reads a block's codes, 0..16.
+#[inline(always)]
 pub(super) fn codes(unit: &[u8], first_line: usize, row: usize) -> [i16; BLOCK_COLS] {
     let mut codes = [0; BLOCK_COLS];
     for i in 0..BLOCK_LINES {

@@ -16,6 +16,7 @@ impl Format for Q4_0 {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let d = half_line_f16(unit, 0, block, row);
         let codes = nibbles::codes(unit, 1 + 4 * block, row).map(|code| code - 8);

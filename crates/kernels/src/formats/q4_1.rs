@@ -20,6 +20,7 @@ impl Format for Q4_1 {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let (d, m) = (half_line_f16(unit, block, 0, row), half_line_f16(unit, block, 1, row));
         RowBlock { codes: nibbles::codes(unit, 2 + 4 * block, row), scales: [d, d], min: -m }

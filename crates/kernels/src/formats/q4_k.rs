@@ -21,6 +21,7 @@ impl Format for Q4K {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let (scale, min) = k_scale_and_min(unit, block, row);
         let mut codes = [0; BLOCK_COLS];

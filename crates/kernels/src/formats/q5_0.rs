@@ -22,6 +22,7 @@ impl Format for Q5_0 {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let d = half_line_f16(unit, 0, block, row);
         let high = dword(unit, 1 + block, row);
@@ -40,6 +41,7 @@ pub(super) fn transpose_bits(bits: u32) -> [u8; 4] {
     bytes
 }
 
+#[inline(always)]
 pub(super) fn add_fifth_bits(codes: &mut [i16; BLOCK_COLS], high: [u8; 4]) {
     for (column, code) in codes.iter_mut().enumerate() {
         *code += i16::from(high[column % 4] >> (column / 4) & 1) << 4;

@@ -31,6 +31,7 @@ impl Format for Q5K {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let (scale, min) = k_scale_and_min(unit, block, row);
         let mut codes = [0; BLOCK_COLS];

@@ -30,6 +30,7 @@ impl Format for Q6K {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let d = half_line_f16(unit, 0, 0, row);
         let scales = std::array::from_fn(|half| {

@@ -19,6 +19,7 @@ impl Format for Q8_0 {
         }
     }
 
+    #[inline(always)]
     fn row_block(unit: &[u8], block: usize, row: usize) -> RowBlock {
         let d = half_line_f16(unit, 0, block, row);
         let mut codes = [0; BLOCK_COLS];

@@ -33,6 +33,7 @@ static TABLE: Kernels = Kernels {
     weighted_values: attention::weighted_values,
     fold_sums: rows::fold_sums,
     fold_span: rows::fold_span,
+    unpack_row: rows::unpack_row,
     rms_norm: rows::rms_norm,
     silu_multiply: rows::silu_multiply,
     add: rows::add,
