@@ -11,6 +11,7 @@ mod error;
 mod head_drafter;
 mod model_drafter;
 mod ngram;
+mod rate;
 mod replay;
 mod statistics;
 mod verification;
