@@ -15,7 +15,7 @@ const DEPTH_MEMORY: f32 = 25.0;
 
 /// The learnt chances of one drafter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Calibration {
+pub(crate) struct Calibration {
     bins: [[Rate; N_BINS]; N_DEPTHS],
     /// Whether the likeliest proposal was taken, by depth.
     depths: [Rate; 32],
@@ -31,25 +31,25 @@ impl Default for Calibration {
 
 impl Calibration {
     /// Chance that a token proposed with `confidence` at `depth` is taken, if all before it are.
-    pub fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
+    pub(crate) fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
         let bins = &self.bins[depth.min(N_DEPTHS - 1)];
         neighbours(confidence).iter().map(|&(bin, share)| bins[bin].get() * share).sum()
     }
 
     /// Chance that the likeliest token at `depth` is taken, whatever its confidence.
-    pub fn mean_hit_probability(&self, depth: usize) -> f32 {
+    pub(crate) fn mean_hit_probability(&self, depth: usize) -> f32 {
         self.depths[depth.min(self.depths.len() - 1)].get()
     }
 
     /// Learns what became of a proposal whose parent was taken.
-    pub fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
+    pub(crate) fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
         for (bin, share) in neighbours(confidence) {
             self.bins[depth.min(N_DEPTHS - 1)][bin].add(is_hit, share, MEMORY);
         }
     }
 
     /// Learns whether the target took the drafter's likeliest token at `depth`.
-    pub fn add_depth(&mut self, depth: usize, is_hit: bool) {
+    pub(crate) fn add_depth(&mut self, depth: usize, is_hit: bool) {
         let depth = depth.min(self.depths.len() - 1);
         self.depths[depth].add(is_hit, 1.0, DEPTH_MEMORY);
     }
