@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_model::{CpuModel, HeadFile, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{
     DEFAULT_HISTORY_TOKENS, Drafter, HeadDrafter, HistoryStore, ModelDrafter, NgramDrafter,
@@ -13,9 +12,9 @@ use nano_reasoning_speculate::{
 };
 use nano_reasoning_text::Tokenizer;
 
-use super::Machine;
+use super::{Machine, engine};
 use crate::config::{Environment, Source};
-use crate::store::{Format, Resolved};
+use crate::store::Resolved;
 use crate::{Error, Result, heads};
 
 /// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
@@ -190,15 +189,7 @@ pub(super) fn model_drafter(
         isa: Some(target.kernels().isa().name()),
         ..LoadOptions::default()
     };
-    let (model, own) = match resolved.format {
-        Format::Gguf => {
-            let file = GgufFile::open(&resolved.path)?;
-            (CpuModel::from_gguf(&file, &options)?, Tokenizer::from_gguf(&file)?)
-        }
-        Format::Folder => {
-            (CpuModel::load_hugging_face(&resolved.path, &options)?, Tokenizer::from_folder(&resolved.path)?)
-        }
-    };
+    let (model, own) = engine::load(resolved, &options)?;
     if let Some(token) = tokenizer.first_difference(&own) {
         let text = |tokenizer: &Tokenizer| match token as usize {
             id if id < tokenizer.vocab_size() => {
