@@ -30,7 +30,7 @@ pub use nano_reasoning_speculate::{
 pub use nano_reasoning_text::Message;
 pub use orchestrator::{
     Answer, DrafterChoice, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning,
-    Orchestrator, Sampling, SessionStatistics, Speculation, history_folder, history_key,
+    Orchestrator, Sampling, SessionStatistics, Speculation, history_folder,
 };
 
 /// Result of a call of this crate.

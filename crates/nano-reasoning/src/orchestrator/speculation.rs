@@ -85,7 +85,10 @@ impl FromStr for DrafterChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|choice| choice.name() == text);
-        found.ok_or_else(|| format!("unknown drafter '{text}'; allowed: none, ngram, model, head, auto"))
+        found.ok_or_else(|| {
+            let allowed = Self::ALL.map(Self::name).join(", ");
+            format!("unknown drafter '{text}'; allowed: {allowed}")
+        })
     }
 }
 
@@ -161,7 +164,7 @@ pub fn history_folder(environment: &Environment) -> PathBuf {
 }
 
 /// What the answers of models with this tokenizer are kept under.
-pub fn history_key(tokenizer: &Tokenizer) -> String {
+fn history_key(tokenizer: &Tokenizer) -> String {
     format!("{:016x}", tokenizer.vocabulary_hash())
 }
 
@@ -203,4 +206,18 @@ pub(super) fn model_drafter(
     let vocab_size = model.config().vocab_size.min(target.config().vocab_size) as u32;
     let core = (0..MODEL_CORE_VOCAB.min(vocab_size)).chain(tokenizer.end_tokens().iter().copied());
     Ok(Box::new(ModelDrafter::new("model", Box::new(model.sequence(context_len)?), core)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafters_are_chosen_by_name() {
+        for choice in DrafterChoice::ALL {
+            assert_eq!(choice.name().parse(), Ok(choice));
+        }
+        let error = "eagle".parse::<DrafterChoice>().unwrap_err();
+        assert_eq!(error, "unknown drafter 'eagle'; allowed: none, ngram, model, head, auto");
+    }
 }
