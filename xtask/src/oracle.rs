@@ -4,7 +4,7 @@ use crate::{steps, workspace};
 
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut cargo = workspace::cargo();
-    // There lies the configuration that makes candle compute in F32.
+    // A workspace of its own is found from within.
     cargo.current_dir(workspace::root().join("oracle"));
     steps::run(cargo.args(["test", "--", "--nocapture", "--test-threads", "1"]))
 }
