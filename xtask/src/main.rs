@@ -5,6 +5,7 @@ mod check;
 mod cross;
 mod domains;
 mod licences;
+mod oracle;
 mod peers;
 mod steps;
 mod tidy;
@@ -26,6 +27,8 @@ enum Command {
     Check(check::Options),
     /// What other machines need, on x86-64 Linux: types for Apple and Arm, NEON tests in an emulator
     Cross(cross::Options),
+    /// Logits of tiny models and of SmolLM2 beside candle's
+    Oracle,
     /// llama.cpp and this project beside each other: speed, memory, and with --correctness what they say
     Peers(Box<peers::Options>),
     /// Make prompts of three domains, to measure what is learnt
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Check(options) => check::run(&options),
         Command::Cross(options) => cross::run(&options),
+        Command::Oracle => oracle::run(),
         Command::Peers(options) => peers::run(&options),
         Command::Domains(options) => domains::run(&options),
     };

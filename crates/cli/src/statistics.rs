@@ -27,7 +27,9 @@ pub(crate) fn of_session(session: &SessionStatistics) -> String {
     let n_new = session.n_prompt_tokens - session.n_cached_tokens;
     let mut text = format!("{} answer{}\n", session.n_answers, if session.n_answers == 1 { "" } else { "s" });
     text += &line("prompts", n_new, session.prefill_s, session.prefill_tokens_per_second());
-    text += &format!(", {} more were cached", session.n_cached_tokens);
+    if session.n_cached_tokens > 0 {
+        text += &format!(", {} more were cached", session.n_cached_tokens);
+    }
     text += "\n";
     text += &line("answers", session.n_tokens, session.decode_s, session.tokens_per_second);
     text += &speculation(&session.speculation);

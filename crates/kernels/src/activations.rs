@@ -65,6 +65,7 @@ pub(crate) struct Int8Tile<'a> {
     /// `[run of blocks][width]`.
     pub(crate) scales: &'a [f32],
     /// Sums of 16 codes, times −128: what an offset of 128 adds to a dot product. `[block][width][2]`.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "Arm multiplies signed by signed"))]
     pub(crate) half_sums: &'a [i32],
     /// `[block][width]`.
     pub(crate) sums: &'a [f32],

@@ -226,11 +226,6 @@ impl CpuModel {
         &self.pool
     }
 
-    /// The output matrix, `[vocab_size, hidden_dim]`: drafting heads share it.
-    pub fn output_matrix(&self) -> &PackedMatrix {
-        &self.output
-    }
-
     /// The embedding of `token` into `out`, `[hidden_dim]`.
     ///
     /// # Panics

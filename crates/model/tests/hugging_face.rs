@@ -283,16 +283,55 @@ proptest! {
     /// Whatever is in a header, loading ends in a model or an error.
     #[test]
     fn changed_headers_do_not_panic(changes in prop::collection::vec((0usize..1500, any::<u8>()), 1..4)) {
-        let model = TinyModel { n_layers: 1, is_tied: true, ffn_dim: 128, ..TinyModel::new("llama") };
-        let folder = folder();
-        let stored = Stored::Affine { bits: 4, group_len: 64, is_bf16: false };
-        write(folder.path(), &config(&model), &folder::tensors(&model, stored).0);
-        let path = folder.path().join("model.safetensors");
-        let mut bytes = std::fs::read(&path).unwrap();
-        for (at, byte) in changes {
-            bytes[at] = byte;
-        }
-        std::fs::write(&path, bytes).unwrap();
-        drop(load(folder.path()));
+        load_or_refuse(|bytes| changes.iter().for_each(|&(at, byte)| bytes[at] = byte))?;
     }
+
+    /// However long the header says it is, and wherever the file ends. A length is believed only as far as there are
+    /// bytes, so that no allocation follows from it.
+    #[test]
+    fn wrong_lengths_do_not_panic(
+        header_len in any::<u64>(),
+        shift in 0..64_u32,
+        is_cut in any::<bool>(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        load_or_refuse(|bytes| match is_cut {
+            true => bytes.truncate(cut.index(bytes.len())),
+            false => bytes[..8].copy_from_slice(&(header_len >> shift).to_le_bytes()),
+        })?;
+    }
+
+    /// Numbers of the header, which are shapes and offsets, become others.
+    #[test]
+    fn wrong_numbers_do_not_panic(which in any::<prop::sample::Index>(), number in any::<u64>(), shift in 0..64_u32) {
+        load_or_refuse(|bytes| {
+            let end = 8 + u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+            let header = String::from_utf8(bytes[8..end].to_vec()).unwrap();
+            let is_start = |at: usize, c: char| c.is_ascii_digit() && "[,".contains(&header[at - 1..at]);
+            let starts: Vec<usize> = header.char_indices().filter(|&(at, c)| is_start(at, c)).map(|(at, _)| at).collect();
+            let start = starts[which.index(starts.len())];
+            let n_digits = header[start..].find(|c: char| !c.is_ascii_digit()).unwrap();
+            let changed = format!("{}{}{}", &header[..start], number >> shift, &header[start + n_digits..]);
+            let data = bytes[end..].to_vec();
+            *bytes = (changed.len() as u64).to_le_bytes().to_vec();
+            bytes.extend(changed.bytes().chain(data));
+        })?;
+    }
+}
+
+/// Loads a small model from a file with `change` made to it; an error is told on one printable line.
+fn load_or_refuse(change: impl FnOnce(&mut Vec<u8>)) -> Result<(), TestCaseError> {
+    let model = TinyModel { n_layers: 1, is_tied: true, ffn_dim: 128, ..TinyModel::new("llama") };
+    let folder = folder();
+    let stored = Stored::Affine { bits: 4, group_len: 64, is_bf16: false };
+    write(folder.path(), &config(&model), &folder::tensors(&model, stored).0);
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    change(&mut bytes);
+    std::fs::write(&path, bytes).unwrap();
+    if let Err(error) = load(folder.path()) {
+        let message = error.to_string();
+        prop_assert!(!message.contains(char::is_control) && message.len() < 2000, "{message:?}");
+    }
+    Ok(())
 }

@@ -111,6 +111,18 @@ fn a_head_changes_no_token() {
 }
 
 #[test]
+fn a_model_named_by_its_file_has_the_head_that_ships() {
+    let Some(mut setup) = setup(DrafterChoice::Head, 5) else { return };
+    let store = nano_reasoning::Machine::look(&setup.config).unwrap().store;
+    let path = store.resolve(MODEL).unwrap().path;
+    setup.config.overrides.target_model_id = Some(path.to_str().unwrap().to_owned());
+    let mut orchestrator = open(&setup);
+    assert_eq!(orchestrator.engine().unwrap().info.model, MODEL);
+    let answer = orchestrator.generate(PROMPTS[0], 8, |_| true).unwrap();
+    assert!(answer.speculation.n_drafted > 0, "{:?}", answer.speculation);
+}
+
+#[test]
 fn copying_changes_no_token() {
     for draft_count in [1, 7] {
         let Some(setup) = setup(DrafterChoice::Ngram, draft_count) else { return };

@@ -9,16 +9,16 @@ use crate::control::{Calibration, Worth};
 use crate::draft::DraftTree;
 use crate::{Draft, Drafter, Result};
 
-/// Cycles that a drafter rests when it does not pay; each time it still does not, twice as many.
+/// Cycles that a drafter rests when it does not pay; each time it still does not, twice as many, …
 const FIRST_REST: u32 = 4;
+/// … up to this.
+const MAX_REST: u32 = 512;
 /// Draft tokens of a pass at most: a row costs ever more of what it can bring.
 const MAX_ROWS: usize = 31;
 /// Tokens that a step may read beside its own without being much longer.
 const FEW_TOKENS: usize = 16;
 /// Cycles over which the reading of a prompt is thought to pay.
 const READ_FOR_CYCLES: f64 = 40.0;
-/// The longest rest.
-const MAX_REST: u32 = 512;
 
 /// A drafter with all that was learnt of it.
 pub struct DrafterActor {
@@ -95,10 +95,6 @@ impl DrafterActor {
     }
 
     /// What its confidence is worth.
-    pub fn calibration(&self) -> &Calibration {
-        &self.calibration
-    }
-
     pub(crate) fn calibration_mut(&mut self) -> &mut Calibration {
         &mut self.calibration
     }
@@ -106,11 +102,6 @@ impl DrafterActor {
     /// Whether its drafts take no time to speak of.
     pub fn is_free(&self) -> bool {
         self.drafter.is_free()
-    }
-
-    /// Seconds that one of its steps takes; `None` before the first.
-    pub fn step_s(&self) -> Option<f64> {
-        self.step_s.0
     }
 
     /// Tokens that a draft of it is expected to bring beyond what its time costs.

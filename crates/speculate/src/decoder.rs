@@ -5,7 +5,7 @@ use std::time::Instant;
 use nano_reasoning_engine::{Forward, LogitRows, Sampler, TargetModel, TokenTree};
 
 use crate::actor::{DrafterActor, Limits};
-use crate::control::{Controller, VerifyCost};
+use crate::control::Controller;
 use crate::draft::DraftTree;
 use crate::statistics::{DrafterStatistics, SpeculationStatistics};
 use crate::verification::{CycleTimes, Observer, Verification};
@@ -116,11 +116,6 @@ impl SpeculativeDecoder {
     /// What a user allows from now on.
     pub fn set_options(&mut self, options: SpeculationOptions) {
         self.options = options;
-    }
-
-    /// What passes cost, as learnt so far.
-    pub fn verify_cost(&self) -> &VerifyCost {
-        &self.controller.cost
     }
 
     /// Sums over all cycles so far.

@@ -43,6 +43,8 @@ pub(crate) struct Vote {
 pub(crate) struct DraftTree {
     pub(crate) nodes: Vec<DraftNode>,
     pub(crate) votes: Vec<Vote>,
+    /// Room for a drafter to rank in.
+    candidates: Vec<Candidate>,
 }
 
 /// A token a drafter could propose.
@@ -160,6 +162,31 @@ impl Draft<'_> {
             candidates.sort_unstable_by(|a, b| b.log_prob.total_cmp(&a.log_prob).then(a.token.cmp(&b.token)));
             candidates.iter_mut().for_each(|candidate| candidate.confidence = candidate.log_prob.exp());
         }
+    }
+
+    /// Offers the likeliest of `log_probs` to follow `parent`, as many as may: indices into `vocab` with the drafter's
+    /// log-probabilities. Each node that comes of it goes to `on_node` with its rank, 0 for the likeliest.
+    pub(crate) fn propose_likeliest(
+        &mut self,
+        parent: Option<usize>,
+        vocab: &[u32],
+        log_probs: &[(usize, f32)],
+        mut on_node: impl FnMut(usize, usize),
+    ) {
+        let mut candidates = std::mem::take(&mut self.tree.candidates);
+        candidates.clear();
+        candidates.extend(log_probs.iter().map(|&(index, log_prob)| Candidate {
+            token: vocab[index],
+            log_prob,
+            confidence: 0.0,
+        }));
+        self.rank(parent, &mut candidates);
+        for (rank, candidate) in candidates.iter().take(self.max_width).enumerate() {
+            if let Some(node) = self.propose(parent, candidate.token, candidate.confidence) {
+                on_node(rank, node);
+            }
+        }
+        self.tree.candidates = candidates;
     }
 
     fn noise(&self, parent: Option<usize>) -> Option<PositionNoise> {
@@ -282,7 +309,8 @@ mod tests {
             node(4, Some(0), 1, 0.8),
         ];
         let vote = |parent| Vote { drafter: 0, parent, token: 9, depth: 0, confidence: 0.5, is_first: true };
-        let mut tree = DraftTree { nodes, votes: vec![vote(None), vote(Some(3)), vote(Some(1))] };
+        let votes = vec![vote(None), vote(Some(3)), vote(Some(1))];
+        let mut tree = DraftTree { nodes, votes, ..DraftTree::default() };
         let mut worth = Worth::default();
         worth.set(1.0, 8, |n| 1.0 + 0.2 * n as f64);
         tree.prune(&worth);

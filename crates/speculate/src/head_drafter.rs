@@ -2,7 +2,7 @@
 
 use nano_reasoning_engine::{DraftHead, top_log_probs};
 
-use crate::{Candidate, Draft, Drafter, Result};
+use crate::{Draft, Drafter, Result};
 
 /// Candidates looked at for each token.
 const N_CANDIDATES: usize = 16;
@@ -22,7 +22,6 @@ pub struct HeadDrafter {
     /// Number that the head gave to each draft node it scored.
     head_nodes: Vec<(usize, usize)>,
     ranked: Vec<(usize, f32)>,
-    candidates: Vec<Candidate>,
 }
 
 impl HeadDrafter {
@@ -35,7 +34,6 @@ impl HeadDrafter {
             pending_taps: Vec::new(),
             head_nodes: Vec::new(),
             ranked: Vec::new(),
-            candidates: Vec::new(),
         }
     }
 
@@ -49,21 +47,6 @@ impl HeadDrafter {
         }
         self.pending_taps.drain(..next_tokens.len() * width);
         Ok(())
-    }
-
-    /// Offers what is in `self.ranked` to follow `parent`; nodes that were taken go to `frontier`.
-    fn propose(&mut self, parent: Option<usize>, draft: &mut Draft<'_>, frontier: &mut Vec<usize>) {
-        let vocab = self.head.draft_vocab();
-        self.candidates.clear();
-        self.candidates.extend(self.ranked.iter().map(|&(index, log_prob)| Candidate {
-            token: vocab[index],
-            log_prob,
-            confidence: 0.0,
-        }));
-        draft.rank(parent, &mut self.candidates);
-        for candidate in self.candidates.iter().take(draft.max_width()) {
-            frontier.extend(draft.propose(parent, candidate.token, candidate.confidence));
-        }
     }
 }
 
@@ -110,7 +93,7 @@ impl Drafter for HeadDrafter {
         draft.count_step(next_tokens.len());
         self.head_nodes.clear();
         let (mut frontier, mut next) = (Vec::new(), Vec::new());
-        self.propose(None, draft, &mut frontier);
+        draft.propose_likeliest(None, self.head.draft_vocab(), &self.ranked, |_, node| frontier.push(node));
         loop {
             frontier.retain(|&node| draft.is_worth_a_step(Some(node)));
             frontier.truncate(MAX_FRONTIER);
@@ -138,8 +121,8 @@ impl Drafter for HeadDrafter {
             draft.count_step(tokens.len());
             for (&node, ranked) in frontier.iter().zip(rows) {
                 self.head_nodes.push((node, self.head_nodes.len()));
-                self.ranked = ranked;
-                self.propose(Some(node), draft, &mut next);
+                let vocab = self.head.draft_vocab();
+                draft.propose_likeliest(Some(node), vocab, &ranked, |_, node| next.push(node));
             }
             std::mem::swap(&mut frontier, &mut next);
             next.clear();

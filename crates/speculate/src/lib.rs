@@ -11,12 +11,13 @@ mod error;
 mod head_drafter;
 mod model_drafter;
 mod ngram;
+mod rate;
 mod replay;
 mod statistics;
 mod verification;
 
 pub use actor::DrafterActor;
-pub use control::{Asked, Calibration, Choice, Expected, VerifyCost};
+pub use control::{Asked, Choice, Expected};
 pub use decoder::{SpeculationOptions, SpeculativeDecoder};
 pub use draft::{Candidate, Draft, DraftNode};
 pub use drafter::Drafter;

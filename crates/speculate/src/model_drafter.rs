@@ -2,7 +2,7 @@
 
 use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree, top_log_probs};
 
-use crate::{Candidate, Draft, Drafter, Result};
+use crate::{Draft, Drafter, Result};
 
 /// Candidates looked at for each token.
 const N_CANDIDATES: usize = 16;
@@ -21,7 +21,6 @@ pub struct ModelDrafter {
     /// Whether `vocab` grew since the model was told.
     has_grown: bool,
     ranked: Vec<(usize, f32)>,
-    candidates: Vec<Candidate>,
 }
 
 impl ModelDrafter {
@@ -40,7 +39,6 @@ impl ModelDrafter {
             vocab: Vec::new(),
             has_grown: false,
             ranked: Vec::new(),
-            candidates: Vec::new(),
         };
         drafter.add_to_vocab(core_vocab);
         drafter
@@ -101,18 +99,12 @@ impl Drafter for ModelDrafter {
         loop {
             self.forward(&tokens)?;
             draft.count_step(tokens.len());
-            self.candidates.clear();
-            self.candidates.extend(self.ranked.iter().map(|&(index, log_prob)| Candidate {
-                token: self.vocab[index],
-                log_prob,
-                confidence: 0.0,
-            }));
-            draft.rank(parent, &mut self.candidates);
             let mut first = None;
-            for (i, candidate) in self.candidates.iter().take(draft.max_width()).enumerate() {
-                let node = draft.propose(parent, candidate.token, candidate.confidence);
-                first = if i == 0 { node } else { first };
-            }
+            draft.propose_likeliest(parent, &self.vocab, &self.ranked, |rank, node| {
+                if rank == 0 {
+                    first = Some(node);
+                }
+            });
             let Some(node) = first.filter(|&node| draft.is_worth_a_step(Some(node))) else { return Ok(()) };
             parent = Some(node);
             tokens.clear();

@@ -136,7 +136,7 @@ pub(super) fn answer(
         messages.push(Message::user(turn));
         let answer = session.orchestrator.chat(&messages, max_tokens, |_| true);
         let answer = answer.map_err(|error| anyhow!("prompt {}: {error}", prompt.id))?;
-        sums.add(&answer);
+        sums.add(&Sums::of(&answer));
         messages.push(Message::assistant(answer.text));
         answers.push(answer.tokens);
     }
@@ -161,19 +161,21 @@ fn parse(text: &str, path: &Path) -> anyhow::Result<Vec<Prompt>> {
 }
 
 impl Sums {
-    fn add(&mut self, answer: &Answer) {
-        self.n_answers += 1;
-        self.n_tokens += answer.tokens.len();
-        self.n_decode_tokens += answer.speculation.n_emitted;
-        self.decode_s += answer.decode_s;
-        self.n_prefill_tokens += answer.n_prompt_tokens - answer.n_cached_tokens;
-        self.prefill_s += answer.prefill_s;
-        self.n_verifies += answer.speculation.n_verifies;
-        self.n_drafted += answer.speculation.n_drafted;
-        self.n_accepted += answer.speculation.n_accepted;
+    fn of(answer: &Answer) -> Self {
+        Self {
+            n_answers: 1,
+            n_tokens: answer.tokens.len(),
+            n_decode_tokens: answer.speculation.n_emitted,
+            decode_s: answer.decode_s,
+            n_prefill_tokens: answer.n_prompt_tokens - answer.n_cached_tokens,
+            prefill_s: answer.prefill_s,
+            n_verifies: answer.speculation.n_verifies,
+            n_drafted: answer.speculation.n_drafted,
+            n_accepted: answer.speculation.n_accepted,
+        }
     }
 
-    fn add_sums(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.n_answers += other.n_answers;
         self.n_tokens += other.n_tokens;
         self.n_decode_tokens += other.n_decode_tokens;
@@ -211,8 +213,8 @@ impl Sums {
 
 impl Both {
     fn add(&mut self, other: &Self) {
-        self.standard.add_sums(&other.standard);
-        self.speculative.add_sums(&other.speculative);
+        self.standard.add(&other.standard);
+        self.speculative.add(&other.speculative);
         self.n_different += other.n_different;
     }
 

@@ -72,18 +72,7 @@ impl Engine {
             isa: config.isa.as_deref(),
             ..LoadOptions::default()
         };
-        // Building the tokenizer takes one core a part of the time that the weights take: do it beside them.
-        let (model, tokenizer) = match resolved.format {
-            Format::Gguf => {
-                let file = GgufFile::open(&resolved.path)?;
-                beside(|| CpuModel::from_gguf(&file, &options), || Tokenizer::from_gguf(&file))
-            }
-            Format::Folder => beside(
-                || CpuModel::load_hugging_face(&resolved.path, &options),
-                || Tokenizer::from_folder(&resolved.path),
-            ),
-        };
-        let (model, tokenizer) = (model?, tokenizer?);
+        let (model, tokenizer) = load(resolved, &options)?;
         let template = ChatTemplate::of(&tokenizer)?;
         let sequence = model.sequence(config.context_len.unwrap_or(CONTEXT_LEN))?;
         let info = EngineInfo {
@@ -212,6 +201,22 @@ impl Engine {
         cached.extend_from_slice(&history[cached.len()..target.len()]);
         Ok(())
     }
+}
+
+/// The weights and the tokenizer of `resolved`. Building the tokenizer takes one core a part of the time that the
+/// weights take: it is done beside them.
+pub(super) fn load(resolved: &Resolved, options: &LoadOptions<'_>) -> Result<(Arc<CpuModel>, Tokenizer)> {
+    let (model, tokenizer) = match resolved.format {
+        Format::Gguf => {
+            let file = GgufFile::open(&resolved.path)?;
+            beside(|| CpuModel::from_gguf(&file, options), || Tokenizer::from_gguf(&file))
+        }
+        Format::Folder => beside(
+            || CpuModel::load_hugging_face(&resolved.path, options),
+            || Tokenizer::from_folder(&resolved.path),
+        ),
+    };
+    Ok((model?, tokenizer?))
 }
 
 /// Runs `here` on this thread and `there` on another.

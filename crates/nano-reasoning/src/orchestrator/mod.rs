@@ -12,7 +12,7 @@ pub use answer::{Answer, FinishReason};
 pub use engine::{Engine, EngineInfo};
 pub use generation::Sampling;
 pub use machine::Machine;
-pub use speculation::{DrafterChoice, Speculation, history_folder, history_key};
+pub use speculation::{DrafterChoice, Speculation, history_folder};
 pub use statistics::SessionStatistics;
 
 use std::path::PathBuf;

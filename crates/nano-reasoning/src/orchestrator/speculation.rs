@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadFile, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{
     DEFAULT_HISTORY_TOKENS, Drafter, HistoryStore, ModelDrafter, NgramDrafter,
@@ -13,10 +12,10 @@ use nano_reasoning_speculate::{
 };
 use nano_reasoning_text::Tokenizer;
 
-use super::Machine;
+use super::{Machine, engine};
 use crate::checkpoints::{CheckpointStore, DEFAULT_PROFILE};
 use crate::config::Source;
-use crate::store::{Format, Resolved};
+use crate::store::Resolved;
 use crate::{Error, Result, heads};
 
 /// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
@@ -91,7 +90,10 @@ impl FromStr for DrafterChoice {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Self::ALL.into_iter().find(|choice| choice.name() == text);
-        found.ok_or_else(|| format!("unknown drafter '{text}'; allowed: none, ngram, model, head, auto"))
+        found.ok_or_else(|| {
+            let allowed = Self::ALL.map(Self::name).join(", ");
+            format!("unknown drafter '{text}'; allowed: {allowed}")
+        })
     }
 }
 
@@ -184,7 +186,7 @@ pub fn history_folder(memory_dir: &Path) -> PathBuf {
 }
 
 /// What the answers of models with this tokenizer are kept under.
-pub fn history_key(tokenizer: &Tokenizer) -> String {
+fn history_key(tokenizer: &Tokenizer) -> String {
     format!("{:016x}", tokenizer.vocabulary_hash())
 }
 
@@ -211,15 +213,7 @@ pub(super) fn model_drafter(
         isa: Some(target.kernels().isa().name()),
         ..LoadOptions::default()
     };
-    let (model, own) = match resolved.format {
-        Format::Gguf => {
-            let file = GgufFile::open(&resolved.path)?;
-            (CpuModel::from_gguf(&file, &options)?, Tokenizer::from_gguf(&file)?)
-        }
-        Format::Folder => {
-            (CpuModel::load_hugging_face(&resolved.path, &options)?, Tokenizer::from_folder(&resolved.path)?)
-        }
-    };
+    let (model, own) = engine::load(resolved, &options)?;
     if let Some(token) = tokenizer.first_difference(&own) {
         let text = |tokenizer: &Tokenizer| match token as usize {
             id if id < tokenizer.vocab_size() => {
@@ -233,4 +227,18 @@ pub(super) fn model_drafter(
     let vocab_size = model.config().vocab_size.min(target.config().vocab_size) as u32;
     let core = (0..MODEL_CORE_VOCAB.min(vocab_size)).chain(tokenizer.end_tokens().iter().copied());
     Ok(Box::new(ModelDrafter::new("model", Box::new(model.sequence(context_len)?), core)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drafters_are_chosen_by_name() {
+        for choice in DrafterChoice::ALL {
+            assert_eq!(choice.name().parse(), Ok(choice));
+        }
+        let error = "eagle".parse::<DrafterChoice>().unwrap_err();
+        assert_eq!(error, "unknown drafter 'eagle'; allowed: none, ngram, model, head, auto");
+    }
 }

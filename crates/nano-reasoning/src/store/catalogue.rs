@@ -152,6 +152,18 @@ impl Catalogue {
         let by_name = self.models.iter().find(|entry| is(&entry.name) || is(entry.path()));
         by_name.or_else(|| self.models.iter().find(|entry| is(&entry.hub_repo)))
     }
+
+    /// The entry whose file one of this name and length is, wherever it lies. The name is that of the store or of the
+    /// repository; capital letters do not matter.
+    pub(super) fn find_file(&self, file_name: &str, bytes: u64) -> Option<&Entry> {
+        self.models.iter().find(|entry| match &entry.content {
+            Content::File(file) if file.bytes == Some(bytes) => {
+                let published = file.hub_file.rsplit('/').next().unwrap_or_default();
+                [&*file.path, published].iter().any(|name| name.eq_ignore_ascii_case(file_name))
+            }
+            _ => false,
+        })
+    }
 }
 
 impl Entry {

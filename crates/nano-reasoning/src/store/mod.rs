@@ -66,7 +66,7 @@ pub struct StoreOptions {
 /// A model that is on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Resolved {
-    /// The catalogue's name of it, or what it was asked for as.
+    /// The catalogue's name of it, also where its file was asked for by a path; else what it was asked for as.
     pub name: String,
     /// Its file or folder.
     pub path: PathBuf,
@@ -130,13 +130,13 @@ impl Store {
     /// [`Error::NoSuchPath`], [`Error::NotAModel`] or [`Error::Io`] otherwise.
     pub fn resolve(&self, name: &str) -> Result<Resolved> {
         match name::interpret(name, &self.root, &self.catalogue)? {
-            Named::Path(path) => name::at_path(name, path),
+            Named::Path(path) => self.at_path(name, path),
             Named::Entry(entry) => self.resolve_entry(entry),
             Named::Hub(id) => {
                 let folder = self.root.join(id.folder());
                 let path = id.file.as_ref().map_or(folder.clone(), |file| folder.join(file));
                 match path.exists() {
-                    true => name::at_path(name, path),
+                    true => self.at_path(name, path),
                     false => Err(Error::NotDownloaded { name: name.to_owned() }),
                 }
             }
@@ -152,6 +152,25 @@ impl Store {
             Err(Error::NotDownloaded { .. }) => self.pull(name, progress),
             found => found,
         }
+    }
+
+    /// The model at a path.
+    fn at_path(&self, name: &str, path: PathBuf) -> Result<Resolved> {
+        name::at_path(name, path).map(|found| self.named_by_catalogue(found))
+    }
+
+    /// The same model, under the catalogue's name if the file is one of its files: what is made for that model, as a
+    /// head is, then serves the file wherever it lies. Name and length are enough: with another file's head, drafts would
+    /// be wrong more often and answers the same.
+    fn named_by_catalogue(&self, found: Resolved) -> Resolved {
+        let file_name = found.path.file_name().and_then(|name| name.to_str());
+        let bytes = fs::metadata(&found.path).map(|metadata| metadata.len());
+        let entry = match (file_name, bytes, found.format) {
+            (Some(file_name), Ok(bytes), Format::Gguf) => self.catalogue.find_file(file_name, bytes),
+            _ => None,
+        };
+        let name = entry.map_or(found.name, |entry| entry.name.clone());
+        Resolved { name, ..found }
     }
 
     fn resolve_entry(&self, entry: &Entry) -> Result<Resolved> {
@@ -262,5 +281,37 @@ fn remove_any(path: &Path) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(io_error("remove", path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_catalogue_has_its_name_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("models"));
+        let entry = store.catalogue().find("smollm2-135m").unwrap();
+        let Content::File(spec) = &entry.content else { panic!("it is a file") };
+        let name_of = |file_name: &str, bytes: u64| {
+            let path = folder.path().join(file_name);
+            fs::write(&path, b"GGUF").unwrap();
+            // As long as the real one, and no longer on the disk than what was written.
+            File::options().write(true).open(&path).unwrap().set_len(bytes).unwrap();
+            let asked = path.to_str().unwrap();
+            let found = store.resolve(asked).unwrap();
+            assert_eq!(found.path, path);
+            fs::remove_file(&path).unwrap();
+            (found.name != asked).then_some(found.name)
+        };
+        for file_name in [&spec.path, &spec.hub_file, &spec.path.to_uppercase()] {
+            assert_eq!(name_of(file_name, entry.bytes()), Some(entry.name.clone()), "{file_name}");
+        }
+        assert_eq!(name_of("my-model.gguf", entry.bytes()), None);
+        // Somebody's own training of it, say.
+        assert_eq!(name_of(&spec.path, entry.bytes() - 32), None);
     }
 }

@@ -43,7 +43,7 @@ impl Store {
         let mut tracker = Tracker::new(name, progress);
         match name::interpret(name, &self.root, &self.catalogue)? {
             // What has no source is only found.
-            Named::Path(path) => name::at_path(name, path),
+            Named::Path(path) => self.at_path(name, path),
             Named::Hub(id) => self.pull_repo(name, &id, &mut tracker),
             Named::Entry(entry) => match &entry.content {
                 Content::File(file) => {
@@ -73,7 +73,7 @@ impl Store {
             None => self.root.join(&folder),
         };
         if here.exists() {
-            return name::at_path(name, here);
+            return self.at_path(name, here);
         }
         tracker.enter(Phase::Connecting, Some(DownloadSource::Hub));
         let listed = self.online().and_then(|hub| hub.list(&id.repo));
@@ -88,7 +88,7 @@ impl Store {
         let relative = folder.join(&file);
         let wanted =
             Wanted { repo: &id.repo, hub_file: &file, relative, bytes: None, sha256: None, pieces: &[] };
-        self.pull_file(name, &wanted, tracker)
+        self.pull_file(name, &wanted, tracker).map(|found| self.named_by_catalogue(found))
     }
 
     /// Downloads one file.

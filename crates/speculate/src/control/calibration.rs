@@ -1,5 +1,7 @@
 //! What a drafter's confidence is worth: how often the target takes what it proposes with it.
 
+use crate::rate::Rate;
+
 /// Chances are kept for so many ranges of confidence, closer together near 0 and 1.
 const N_BINS: usize = 14;
 /// First tokens and later ones are kept apart: a drafter that feeds on its own guesses is less sure than it says.
@@ -13,65 +15,43 @@ const DEPTH_MEMORY: f32 = 25.0;
 
 /// The learnt chances of one drafter.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Calibration {
-    bins: [[Outcomes; N_BINS]; N_DEPTHS],
+pub(crate) struct Calibration {
+    bins: [[Rate; N_BINS]; N_DEPTHS],
     /// Whether the likeliest proposal was taken, by depth.
-    depths: [Outcomes; 32],
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Outcomes {
-    n_tried: f32,
-    n_hits: f32,
-}
-
-impl Outcomes {
-    fn new(hit_probability: f32) -> Self {
-        Self { n_tried: PRIOR_WEIGHT, n_hits: PRIOR_WEIGHT * hit_probability }
-    }
-
-    fn add(&mut self, weight: f32, memory: f32, is_hit: bool) {
-        let keep = 1.0 - weight / memory;
-        self.n_tried = self.n_tried * keep + weight;
-        self.n_hits = self.n_hits * keep + if is_hit { weight } else { 0.0 };
-    }
-
-    fn rate(&self) -> f32 {
-        self.n_hits / self.n_tried
-    }
+    depths: [Rate; 32],
 }
 
 impl Default for Calibration {
     /// Takes confidence at its word, a little less at its ends.
     fn default() -> Self {
-        let bin = |i: usize| Outcomes::new(bin_centre(i));
-        Self { bins: [std::array::from_fn(bin); N_DEPTHS], depths: [Outcomes::new(0.6); 32] }
+        let bin = |i: usize| Rate::new(bin_centre(i), PRIOR_WEIGHT);
+        Self { bins: [std::array::from_fn(bin); N_DEPTHS], depths: [Rate::new(0.6, PRIOR_WEIGHT); 32] }
     }
 }
 
 impl Calibration {
     /// Chance that a token proposed with `confidence` at `depth` is taken, if all before it are.
-    pub fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
+    pub(crate) fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
         let bins = &self.bins[depth.min(N_DEPTHS - 1)];
-        neighbours(confidence).iter().map(|&(bin, share)| bins[bin].rate() * share).sum()
+        neighbours(confidence).iter().map(|&(bin, share)| bins[bin].get() * share).sum()
     }
 
     /// Chance that the likeliest token at `depth` is taken, whatever its confidence.
-    pub fn mean_hit_probability(&self, depth: usize) -> f32 {
-        self.depths[depth.min(self.depths.len() - 1)].rate()
+    pub(crate) fn mean_hit_probability(&self, depth: usize) -> f32 {
+        self.depths[depth.min(self.depths.len() - 1)].get()
     }
 
     /// Learns what became of a proposal whose parent was taken.
-    pub fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
+    pub(crate) fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
         for (bin, share) in neighbours(confidence) {
-            self.bins[depth.min(N_DEPTHS - 1)][bin].add(share, MEMORY, is_hit);
+            self.bins[depth.min(N_DEPTHS - 1)][bin].add(is_hit, share, MEMORY);
         }
     }
 
     /// Learns whether the target took the drafter's likeliest token at `depth`.
-    pub fn add_depth(&mut self, depth: usize, is_hit: bool) {
+    pub(crate) fn add_depth(&mut self, depth: usize, is_hit: bool) {
         let depth = depth.min(self.depths.len() - 1);
-        self.depths[depth].add(1.0, DEPTH_MEMORY, is_hit);
+        self.depths[depth].add(is_hit, 1.0, DEPTH_MEMORY);
     }
 }
 

@@ -9,8 +9,7 @@ mod calibration;
 mod verify_cost;
 mod worth;
 
-pub use calibration::Calibration;
-pub use verify_cost::VerifyCost;
+pub(crate) use calibration::Calibration;
 pub(crate) use worth::Worth;
 
 use nano_reasoning_engine::Sampler;
@@ -18,6 +17,7 @@ use serde::Serialize;
 
 use crate::actor::{DrafterActor, Limits};
 use crate::draft::DraftTree;
+use verify_cost::VerifyCost;
 
 /// Share of a cycle in what is known of the rate.
 const RATE_SHARE: f64 = 0.06;

@@ -14,7 +14,7 @@ const SPEED_SHARE: f64 = 0.24;
 
 /// Times of passes by rows and context length.
 #[derive(Debug, Clone, PartialEq)]
-pub struct VerifyCost {
+pub(crate) struct VerifyCost {
     /// How slow the machine is now against when the times were taken.
     slowness: f64,
     /// `[N_CONTEXTS][MAX_ROWS]`: seconds at slowness 1.
@@ -29,7 +29,7 @@ impl Default for VerifyCost {
 
 impl VerifyCost {
     /// Learns that a pass over `n_rows` rows took `seconds` after `context_len` cached tokens.
-    pub fn add(&mut self, n_rows: usize, context_len: usize, seconds: f64) {
+    pub(crate) fn add(&mut self, n_rows: usize, context_len: usize, seconds: f64) {
         let is_sound = (1..=MAX_ROWS).contains(&n_rows) && seconds > 0.0 && seconds.is_finite();
         if !is_sound {
             return;
@@ -46,12 +46,12 @@ impl VerifyCost {
     }
 
     /// Whether a pass of one row has been measured at about this context length.
-    pub fn knows_plain(&self, context_len: usize) -> bool {
+    pub(crate) fn knows_plain(&self, context_len: usize) -> bool {
         self.times_s[context_index(context_len)][0].is_some()
     }
 
     /// Seconds that a pass over `n_rows` rows takes after `context_len` cached tokens; `None` before the first measurement.
-    pub fn seconds(&self, n_rows: usize, context_len: usize) -> Option<f64> {
+    pub(crate) fn seconds(&self, n_rows: usize, context_len: usize) -> Option<f64> {
         let wanted = context_index(context_len);
         let nearest = (0..N_CONTEXTS)
             .filter(|&context| self.times_s[context].iter().any(Option::is_some))

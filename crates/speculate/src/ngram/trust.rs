@@ -4,6 +4,8 @@
 //! something new follows it. Learning it per kind instead of by a formula is Shkarin's ("PPM: one step to
 //! practicality", 2002).
 
+use crate::rate::Rate;
+
 /// The conversation and the history.
 pub(super) const N_SOURCES: usize = 2;
 const N_LENS: usize = 8;
@@ -52,15 +54,8 @@ impl MatchKind {
 /// The learnt rates of all kinds.
 #[derive(Debug, Clone)]
 pub(super) struct Trust {
-    /// By source, length, count and spread.
+    /// How often the next token was among those seen, by source, length, count and spread.
     rates: Vec<Rate>,
-}
-
-/// How often the next token was among those seen, of how many times.
-#[derive(Debug, Clone, Copy)]
-struct Rate {
-    n_seen: f32,
-    n: f32,
 }
 
 impl Default for Trust {
@@ -69,23 +64,19 @@ impl Default for Trust {
         let rates = lens.flat_map(|len| {
             (0..N_COUNTS * N_SPREADS).map(move |i| prior_rate(len, i / N_SPREADS, i % N_SPREADS))
         });
-        Self { rates: rates.map(|rate| Rate { n_seen: PRIOR_WEIGHT * rate, n: PRIOR_WEIGHT }).collect() }
+        Self { rates: rates.map(|rate| Rate::new(rate, PRIOR_WEIGHT)).collect() }
     }
 }
 
 impl Trust {
     /// Chance that the next token is one that followed a match of this kind.
     pub(super) fn rate(&self, kind: MatchKind) -> f32 {
-        let Rate { n_seen, n } = self.rates[kind.index()];
-        n_seen / n
+        self.rates[kind.index()].get()
     }
 
     /// Learns whether it was.
     pub(super) fn add(&mut self, kind: MatchKind, is_seen: bool) {
-        let rate = &mut self.rates[kind.index()];
-        let keep = 1.0 - 1.0 / MEMORY;
-        rate.n_seen = rate.n_seen * keep + f32::from(u8::from(is_seen));
-        rate.n = rate.n * keep + 1.0;
+        self.rates[kind.index()].add(is_seen, 1.0, MEMORY);
     }
 }
 

@@ -1,0 +1,2 @@
+//! Independent implementations as judges of ours; see `tests`.
+#![forbid(unsafe_code)]
