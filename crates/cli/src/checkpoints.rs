@@ -43,12 +43,19 @@ pub(crate) fn run(global: &GlobalArgs, arguments: &CheckpointsArgs) -> anyhow::R
 fn store(machine: &Machine, config: &GenerationConfig) -> anyhow::Result<CheckpointStore> {
     let profile = config.speculation.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
     let resolved = machine.store.resolve(&machine.settings.target_model_id.value);
-    let model = resolved.map_or_else(|_| machine.settings.target_model_id.value.clone(), |resolved| resolved.name);
+    let model =
+        resolved.map_or_else(|_| machine.settings.target_model_id.value.clone(), |resolved| resolved.name);
     Ok(CheckpointStore::new(&machine.environment.checkpoints_dir.value, profile, &model)?)
 }
 
 fn latest(store: &CheckpointStore) -> anyhow::Result<std::path::PathBuf> {
-    let none = || anyhow!("profile '{}' has learnt nothing for {}; `checkpoints list` shows all", store.profile, store.model);
+    let none = || {
+        anyhow!(
+            "profile '{}' has learnt nothing for {}; `checkpoints list` shows all",
+            store.profile,
+            store.model
+        )
+    };
     store.paths().pop().ok_or_else(none)
 }
 

@@ -1,6 +1,6 @@
 //! What an answer or a session took, for people to read.
 
-use nano_reasoning::{FinishReason, SessionStatistics, SpeculationStatistics};
+use nano_reasoning::{FinishReason, SessionStatistics, SpeculationStatistics, TrainerStatus};
 
 use crate::session::Shown;
 
@@ -33,6 +33,31 @@ pub(crate) fn of_session(session: &SessionStatistics) -> String {
     text += "\n";
     text += &line("answers", session.n_tokens, session.decode_s, session.tokens_per_second);
     text += &speculation(&session.speculation);
+    text
+}
+
+/// A line on what the trainer did so far; nothing if it had nothing to do.
+pub(crate) fn of_training(status: &TrainerStatus) -> String {
+    if status.n_answers == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "\nlearnt  from {} answers, {} steps, {:.0} s in the background",
+        status.n_answers, status.n_steps, status.train_s
+    );
+    let accepted = status.decisions.iter().filter(|decision| decision.is_accepted);
+    if let (Some(first), Some(last)) = (status.decisions.first(), accepted.clone().last()) {
+        text += &format!(
+            "; {} of {} snapshots in use, {:.2} instead of {:.2} tokens a pass on answers held out",
+            accepted.count(),
+            status.decisions.len(),
+            last.candidate_length,
+            first.published_length,
+        );
+    }
+    if let Some(error) = &status.error {
+        text += &format!("\n        stopped: {error}");
+    }
     text
 }
 

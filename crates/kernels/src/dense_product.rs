@@ -86,7 +86,9 @@ pub fn add_product(
         pool.run(m.div_ceil(PART), |part| {
             let columns = part * PART..m.min((part + 1) * PART);
             // SAFETY: parts are column ranges that do not overlap, and the pool runs each once.
-            unsafe { add_part(&out, out_width, first_column + columns.start, 0..n, scale, a, b.columns(columns)) };
+            unsafe {
+                add_part(&out, out_width, first_column + columns.start, 0..n, scale, a, b.columns(columns))
+            };
         });
     } else {
         pool.run(n.div_ceil(PART), |part| {

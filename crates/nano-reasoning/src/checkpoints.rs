@@ -58,8 +58,10 @@ impl CheckpointStore {
     /// Its files, the oldest first.
     pub fn paths(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten();
-        let mut numbered: Vec<(u64, PathBuf)> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter_map(|path| Some((number(&path)?, path))).collect();
+        let mut numbered: Vec<(u64, PathBuf)> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter_map(|path| Some((number(&path)?, path)))
+            .collect();
         numbered.sort();
         numbered.into_iter().map(|(_, path)| path).collect()
     }
@@ -82,7 +84,8 @@ impl CheckpointStore {
         let paths = self.paths();
         let next = paths.last().and_then(|path| number(path)).map_or(1, |last| last + 1);
         let path = self.folder.join(format!("{next:06}.{EXTENSION}"));
-        let written = create_private(&self.folder).and_then(|()| atomic_file::write(&path, &checkpoint.to_bytes()));
+        let written =
+            create_private(&self.folder).and_then(|()| atomic_file::write(&path, &checkpoint.to_bytes()));
         written.map_err(|error| Error::BadCheckpoint { path: path.clone(), reason: error.to_string() })?;
         for old in paths.iter().take((paths.len() + 1).saturating_sub(N_KEPT)) {
             // One too many is no reason to fail.
@@ -99,7 +102,8 @@ impl CheckpointStore {
         let paths = self.paths();
         for path in &paths {
             let removed = fs::remove_file(path);
-            removed.map_err(|error| Error::BadCheckpoint { path: path.clone(), reason: error.to_string() })?;
+            removed
+                .map_err(|error| Error::BadCheckpoint { path: path.clone(), reason: error.to_string() })?;
         }
         // The folder may hold what is not ours.
         let _ = fs::remove_dir(&self.folder);

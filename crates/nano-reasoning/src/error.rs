@@ -281,7 +281,9 @@ pub enum Error {
     #[error("no model is loaded; call initialize first")]
     NotInitialized,
     /// A profile's name that is no folder's.
-    #[error("'{name}' cannot be a profile's name; wanted letters, digits, '.', '_' and '-', not starting with '.'")]
+    #[error(
+        "'{name}' cannot be a profile's name; wanted letters, digits, '.', '_' and '-', not starting with '.'"
+    )]
     BadProfile {
         /// What was given.
         name: String,

@@ -30,7 +30,9 @@ pub use nano_reasoning_speculate::{
     HistoryStore, HistorySummary, Observer, SpeculationOptions, SpeculationStatistics, Verification,
 };
 pub use nano_reasoning_text::Message;
-pub use nano_reasoning_train::{Checkpoint, CheckpointInfo, Decision, TrainerStatus, TrainerTask, TrainingBuffer};
+pub use nano_reasoning_train::{
+    Checkpoint, CheckpointInfo, Decision, TrainerStatus, TrainerTask, TrainingBuffer,
+};
 pub use orchestrator::{
     Answer, DrafterChoice, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning,
     Orchestrator, Sampling, SessionStatistics, Speculation, history_folder,

@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("wanted: TARGET.gguf HEAD.gguf [THREADS]".into());
     };
     let n_threads = more.first().map_or(Ok(2), |text| text.parse())?;
-    let model = CpuModel::load(target, &LoadOptions { n_threads: Some(n_threads), ..LoadOptions::default() })?;
+    let model =
+        CpuModel::load(target, &LoadOptions { n_threads: Some(n_threads), ..LoadOptions::default() })?;
     let options = HeadOptions { core_vocab: Some(8192) };
     let head = HeadFile::open(head)?.load(&model, 0, &options)?;
     let hidden_dim = model.config().hidden_dim;
@@ -42,7 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut times = [(0.0, "learn"), (0.0, "score"), (0.0, "step")];
         for _ in 0..5 {
             let mut clock = Instant::now();
-            let mut take = |time: &mut f64| *time += std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f64();
+            let mut take = |time: &mut f64| {
+                *time += std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f64()
+            };
             trainer.learn(&sample, bases, 1.0)?;
             take(&mut times[0].0);
             trainer.score(&sample, bases)?;
@@ -51,7 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             take(&mut times[2].0);
         }
         for (time, what) in times {
-            println!("{n_rows} rows, {what}: {:.1} ms, {:.0} rows/s", 200.0 * time, 5.0 * n_rows as f64 / time);
+            println!(
+                "{n_rows} rows, {what}: {:.1} ms, {:.0} rows/s",
+                200.0 * time,
+                5.0 * n_rows as f64 / time
+            );
         }
     }
     Ok(())

@@ -92,7 +92,15 @@ impl Heads {
             let keys = Dense::new(&entries.keys[..n_entries * kv_dim], kv_dim).columns(columns.clone());
             let values = Dense::new(&entries.values[..n_entries * kv_dim], kv_dim).columns(columns);
             let mut weights = vec![0.0; q.len() / dim * n_entries];
-            add_product(pool, &mut weights, n_entries, 0, self.scale(), Dense::new(&q, dim), keys.transposed());
+            add_product(
+                pool,
+                &mut weights,
+                n_entries,
+                0,
+                self.scale(),
+                Dense::new(&q, dim),
+                keys.transposed(),
+            );
             let mut own = vec![0.0; q.len() / dim * steps.len()];
             for (i, q) in q.chunks_exact(dim).enumerate() {
                 let row = i / group;
@@ -145,8 +153,7 @@ impl Heads {
             let mut d_own = vec![0.0; own.len()];
             for (i, d_out) in d_out.chunks_exact(dim).enumerate() {
                 let row = i / group;
-                let (weights, own) =
-                    (&weights[i * n_entries..][..n_entries], &own[i * n_steps..][..n_steps]);
+                let (weights, own) = (&weights[i * n_entries..][..n_entries], &own[i * n_steps..][..n_steps]);
                 let d_scores = &mut d_scores[i * n_entries..][..n_entries];
                 let d_own = &mut d_own[i * n_steps..][..n_steps];
                 for (d, step) in d_own.iter_mut().zip(&*steps) {

@@ -125,7 +125,8 @@ impl Checkpoint {
             Ok((view.shape().to_vec(), numbers))
         };
         let mut tensors = Vec::new();
-        let names = file.names().into_iter().filter(|name| PARTS[1..].iter().all(|part| !name.ends_with(part)));
+        let names =
+            file.names().into_iter().filter(|name| PARTS[1..].iter().all(|part| !name.ends_with(part)));
         for name in names {
             let (shape, value) = numbers(name)?;
             let mut parts = [value, Vec::new(), Vec::new()];

@@ -1,6 +1,8 @@
 //! A matrix of a layer that is trained: frozen with an adapter beside it, or itself.
 
-use nano_reasoning_kernels::{Activations, Dense, Kernels, PackedMatrix, Pool, Product, add_product, add_transposed_product};
+use nano_reasoning_kernels::{
+    Activations, Dense, Kernels, PackedMatrix, Pool, Product, add_product, add_transposed_product,
+};
 
 use crate::Parameter;
 

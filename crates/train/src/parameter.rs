@@ -85,7 +85,11 @@ mod tests {
         let adamw = AdamW { learning_rate: 0.1, ..AdamW::default() };
         adamw.step(1, [&mut parameter].into_iter());
         let wanted = [0.9, -1.9, 0.5];
-        assert!(parameter.value.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-4), "{:?}", parameter.value);
+        assert!(
+            parameter.value.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-4),
+            "{:?}",
+            parameter.value
+        );
         assert_eq!(parameter.gradient, [0.0; 3]);
     }
 

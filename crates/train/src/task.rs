@@ -16,11 +16,11 @@ use std::time::Instant;
 use nano_reasoning_kernels::{Brake, Pool};
 use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
 
-use crate::recorder::Outlet;
 use crate::head::HeadParts;
+use crate::recorder::Outlet;
 use crate::{
-    BufferLimits, Checkpoint, CheckpointInfo, HeadTrainer, HeadTraining, Random, Recorder, Result, Sample, Strategy,
-    TrainingBuffer,
+    BufferLimits, Checkpoint, CheckpointInfo, HeadTrainer, HeadTraining, Random, Recorder, Result, Sample,
+    Strategy, TrainingBuffer,
 };
 
 /// How a background trainer works.
@@ -106,6 +106,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     status: TrainerStatus,
+    /// Answers taken in since the start.
+    n_taken: u64,
     /// Answers received and not yet worked off.
     is_busy: bool,
     /// What drafts are made with, unless it is withheld.
@@ -151,7 +153,8 @@ impl TrainerTask {
     /// If memory is short.
     pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory) -> Result<Self> {
         let brake = Arc::new(Brake::default());
-        let shared = Arc::new(Shared { brake: brake.clone(), state: Mutex::default(), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { brake: brake.clone(), state: Mutex::default(), changed: Condvar::new() });
         let (samples, received) = sync_channel(N_WAITING);
         let parts = HeadParts::of(head);
         let (of_worker, slot) = (shared.clone(), head.adapter_slot().clone());
@@ -174,7 +177,12 @@ impl TrainerTask {
         let thread = thread.expect("the system can start a thread");
         is_started.recv().expect("the trainer says whether it starts")?;
         let outlet = Outlet { samples: Some(samples), is_open: true, n_sent: 0 };
-        Ok(Self { shared, slot: head.adapter_slot().clone(), outlet: Arc::new(Mutex::new(outlet)), thread: Some(thread) })
+        Ok(Self {
+            shared,
+            slot: head.adapter_slot().clone(),
+            outlet: Arc::new(Mutex::new(outlet)),
+            thread: Some(thread),
+        })
     }
 
     /// One who hands answers on to the trainer.
@@ -213,7 +221,7 @@ impl TrainerTask {
     pub fn wait(&self) {
         let n_answers = self.outlet().n_sent;
         let mut state = self.shared.state();
-        while (state.status.n_answers < n_answers || state.is_busy) && state.status.error.is_none() {
+        while (state.n_taken < n_answers || state.is_busy) && state.status.error.is_none() {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -364,6 +372,7 @@ impl Worker {
     fn take_in(&mut self, mut sample: Sample) -> Result<()> {
         let n_answers = {
             let mut state = self.shared.state();
+            state.n_taken += 1;
             state.status.n_answers += 1;
             state.status.n_answers
         };

@@ -75,7 +75,10 @@ fn check(strategy: Strategy, has_taps: bool) {
             let slope = (loss_at(step) - loss_at(-step)) / (2.0 * f64::from(step));
             let found = f64::from(gradient[index]);
             let is_close = (slope - found).abs() < 2e-3 + 0.02 * slope.abs().max(found.abs());
-            assert!(is_close, "{strategy:?}, tensor {number}, index {index}: {found}, by differences {slope}");
+            assert!(
+                is_close,
+                "{strategy:?}, tensor {number}, index {index}: {found}, by differences {slope}"
+            );
         }
     }
 }

@@ -109,7 +109,8 @@ fn report(
             ("frozen", &task.frozen, &task.plain_after),
             ("after", &task.after, &task.plain_after),
         ];
-        let mut json = json!({ "tokens_trained": trained.n_tokens, "identical_output": task.n_different == 0 });
+        let mut json =
+            json!({ "tokens_trained": trained.n_tokens, "identical_output": task.n_different == 0 });
         for (label, sums, plain) in rows {
             let speedup = rate(sums.tokens_per_second(), plain.tokens_per_second());
             table += &format!(

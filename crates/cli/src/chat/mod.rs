@@ -37,7 +37,13 @@ pub(crate) fn run(global: &GlobalArgs, arguments: &ChatArgs) -> anyhow::Result<E
         match Command::parse(&text) {
             Some(Command::Quit) => return Ok(ExitCode::SUCCESS),
             Some(Command::Help) => note(command::HELP),
-            Some(Command::Stats) => note(&statistics::of_session(session.orchestrator.session_statistics())),
+            Some(Command::Stats) => {
+                let mut text = statistics::of_session(session.orchestrator.session_statistics());
+                let trainer = session.orchestrator.trainer();
+                text +=
+                    &trainer.map_or_else(String::new, |trainer| statistics::of_training(&trainer.status()));
+                note(&text);
+            }
             Some(Command::Clear) => {
                 conversation.clear();
                 note("(a new conversation)");

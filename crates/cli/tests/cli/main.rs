@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod chat;
+mod checkpoints;
 mod common;
 mod configuration;
 mod generate;

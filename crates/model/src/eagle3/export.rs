@@ -260,7 +260,12 @@ impl Eagle3Head {
             Some(own) => rows(own, 0..core.len(), DType::BF16),
             None => rows(&self.target.output, core.iter().map(|&token| token as usize), DType::BF16),
         };
-        tensors.push((name("output.weight"), Dtype::BF16, vec![core.len(), self.layer.config.hidden_dim], output));
+        tensors.push((
+            name("output.weight"),
+            Dtype::BF16,
+            vec![core.len(), self.layer.config.hidden_dim],
+            output,
+        ));
         let offsets = (0..).zip(core).flat_map(|(i, &token)| (i64::from(token) - i).to_le_bytes()).collect();
         tensors.push(("d2t".into(), Dtype::I64, vec![core.len()], offsets));
         let mut marks = vec![0; self.layer.config.vocab_size];

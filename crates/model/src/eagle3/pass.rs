@@ -5,7 +5,9 @@ use super::config::HeadConfig;
 use crate::adapter::{AdapterScratch, LayerAdapters, Projection};
 use crate::model::CpuModel;
 use crate::parallel::for_each_row;
-use nano_reasoning_kernels::{Activations, AttentionScratch, BlockType, KvLayer, PackedMatrix, Product, Queries};
+use nano_reasoning_kernels::{
+    Activations, AttentionScratch, BlockType, KvLayer, PackedMatrix, Product, Queries,
+};
 use std::ops::Range;
 
 /// Entries of one call: their `g` lies in [`Scratch`].

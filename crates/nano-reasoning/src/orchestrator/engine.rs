@@ -105,7 +105,17 @@ impl Engine {
             decoder.add_observer(Box::new(trainer.recorder()));
         }
         let pool = model.pool().clone();
-        Ok(Self { tokenizer, template, target, info, decoder, trainer, is_remembering: true, cached: Vec::new(), pool })
+        Ok(Self {
+            tokenizer,
+            template,
+            target,
+            info,
+            decoder,
+            trainer,
+            is_remembering: true,
+            cached: Vec::new(),
+            pool,
+        })
     }
 
     /// Who trains the drafter, if somebody does.

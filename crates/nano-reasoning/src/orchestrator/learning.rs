@@ -14,7 +14,11 @@ const LEARNING_RATE: f32 = 5e-4;
 const ROWS_PER_BATCH: usize = 32;
 
 /// Starts a trainer for `head` as the settings say.
-pub(super) fn start(head: &Eagle3Head, machine: &Machine, store: Option<CheckpointStore>) -> Result<TrainerTask> {
+pub(super) fn start(
+    head: &Eagle3Head,
+    machine: &Machine,
+    store: Option<CheckpointStore>,
+) -> Result<TrainerTask> {
     let settings = &machine.settings;
     let rate = &settings.learning_rate;
     let learning_rate = if rate.source == Source::Default { LEARNING_RATE } else { rate.value as f32 };
@@ -23,7 +27,10 @@ pub(super) fn start(head: &Eagle3Head, machine: &Machine, store: Option<Checkpoi
             adamw: AdamW { learning_rate, ..AdamW::default() },
             ..HeadTraining::default()
         },
-        buffer: BufferLimits { n_samples: settings.buffer_capacity.value as usize, ..BufferLimits::default() },
+        buffer: BufferLimits {
+            n_samples: settings.buffer_capacity.value as usize,
+            ..BufferLimits::default()
+        },
         n_threads: machine.n_threads,
         step_rows: ROWS_PER_BATCH * settings.batch_size.value as usize,
         ..TaskOptions::default()

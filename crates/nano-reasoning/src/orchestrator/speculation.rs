@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadFile, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{
-    DEFAULT_HISTORY_TOKENS, Drafter, HistoryStore, ModelDrafter, NgramDrafter,
-    SpeculationOptions,
+    DEFAULT_HISTORY_TOKENS, Drafter, HistoryStore, ModelDrafter, NgramDrafter, SpeculationOptions,
 };
 use nano_reasoning_text::Tokenizer;
 

@@ -62,7 +62,12 @@ impl HeadTrainer {
         let config = self.head.config();
         let (q_dim, kv_dim, ffn_dim, n) = (config.q_dim(), config.kv_dim(), config.ffn_dim, bases.len());
         let mut d_z = vec![0.0; d_y.len()];
-        nano_reasoning_kernels::add_transposed_product(&self.pool, &mut d_z, &step.slopes, self.rows.matrix());
+        nano_reasoning_kernels::add_transposed_product(
+            &self.pool,
+            &mut d_z,
+            &step.slopes,
+            self.rows.matrix(),
+        );
         self.norm_back(|norms| &mut norms.output_norm, 3, &step.y, &d_z, &mut d_y);
 
         // The feed-forward half.

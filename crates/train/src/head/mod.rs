@@ -19,9 +19,9 @@ use half::f16;
 use nano_reasoning_kernels::{PackedMatrix, Pool};
 use nano_reasoning_model::{Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, LayerAdapters, Projection};
 
+use crate::checkpoint::SavedTensor;
 use crate::linear::{Learnt, Machine};
 use crate::random::Random;
-use crate::checkpoint::SavedTensor;
 use crate::{AdamW, Checkpoint, Error, Fingerprints, Loss, Parameter, Result};
 
 /// What of a head is learnt.
@@ -159,7 +159,18 @@ impl HeadTrainer {
                 (Learnt::all(&weights.fc), Some(Norms { attn_norm, attn_norm_2, ffn_norm, output_norm }))
             }
         };
-        Ok(Self { target, head: layer, rows, n_core: core.len(), pool, training, learnt, fusion, norms, n_steps: 0 })
+        Ok(Self {
+            target,
+            head: layer,
+            rows,
+            n_core: core.len(),
+            pool,
+            training,
+            learnt,
+            fusion,
+            norms,
+            n_steps: 0,
+        })
     }
 
     /// How it trains.
@@ -205,9 +216,10 @@ impl HeadTrainer {
 
     /// What its weights and those beside it are recognised by.
     pub fn fingerprints(&self) -> Fingerprints {
-        let vocabulary = self.rows.tokens()[..self.n_core].iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, token| {
-            (hash ^ u64::from(*token)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let vocabulary =
+            self.rows.tokens()[..self.n_core].iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, token| {
+                (hash ^ u64::from(*token)).wrapping_mul(0x0100_0000_01b3)
+            });
         Fingerprints {
             target: format!("{:016x}", self.target.fingerprint()),
             head: format!("{:016x}", self.head.fingerprint()),
@@ -353,7 +365,7 @@ impl HeadTrainer {
     fn check(&self, sample: &Sample, bases: &[usize]) -> Result<()> {
         let config = self.head.config();
         let n = sample.tokens.len();
-        let width = if n == 0 { 0 } else { sample.states.len() / n };
+        let width = sample.states.len().checked_div(n).unwrap_or(0);
         let hidden_dim = config.hidden_dim;
         let is_wide_enough = width == hidden_dim || width == config.taps.len() * hidden_dim;
         let n_hidden = n.saturating_sub(sample.first_hidden);

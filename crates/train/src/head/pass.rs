@@ -115,7 +115,8 @@ impl HeadTrainer {
         let kernels = self.target.kernels();
         let mut x = vec![0.0; 2 * g.len()];
         let mut embedding = vec![0.0; hidden_dim];
-        for ((token, g), x) in tokens.zip(g.chunks_exact(hidden_dim)).zip(x.chunks_exact_mut(2 * hidden_dim)) {
+        for ((token, g), x) in tokens.zip(g.chunks_exact(hidden_dim)).zip(x.chunks_exact_mut(2 * hidden_dim))
+        {
             self.target.embed(token, &mut embedding);
             let (first, second) = x.split_at_mut(hidden_dim);
             kernels.rms_norm(&embedding, attn_norm, config.rms_eps, first);
@@ -220,8 +221,7 @@ impl HeadTrainer {
         let hidden_dim = self.head.config().hidden_dim;
         let rows = self.rows.matrix();
         let n_tokens = rows.n_rows();
-        let is_counted =
-            |base: usize| base + 2 + i < sample.tokens.len() && sample.is_answer[base + 2 + i];
+        let is_counted = |base: usize| base + 2 + i < sample.tokens.len() && sample.is_answer[base + 2 + i];
         let n_counted = bases.iter().filter(|&&base| is_counted(base)).count().max(1);
         let weight = self.training.decay.powi(i as i32) / n_counted as f32;
         let mut logits = vec![0.0; bases.len() * n_tokens];

@@ -1,0 +1,170 @@
+//! A trainer beside a decoder: answers go in, adapters come out, the text stays the target's.
+
+#[path = "../../model/tests/common/mod.rs"]
+mod common;
+
+use std::sync::{Arc, Mutex};
+
+use common::TinyModel;
+use common::head::TinyHead;
+use nano_reasoning_engine::{LogitRows, Sampler, SamplingParams, TargetModel};
+use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
+use nano_reasoning_speculate::{Drafter, HeadDrafter, SpeculationOptions, SpeculativeDecoder};
+use nano_reasoning_train::{
+    AdamW, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerStatus, TrainerTask,
+};
+
+const ANSWER_LEN: usize = 60;
+
+/// A target and its head.
+fn tiny() -> (Arc<CpuModel>, Eagle3Head) {
+    let tiny = TinyModel::new("qwen2");
+    let model = tiny.load(&LoadOptions { n_threads: Some(1), ..LoadOptions::default() });
+    let head = TinyHead::new(&tiny).load(&model, &HeadOptions::default()).unwrap();
+    (model, head)
+}
+
+fn options() -> TaskOptions {
+    TaskOptions {
+        training: HeadTraining {
+            strategy: Strategy::LowRank { rank: 16, alpha: 16.0 },
+            adamw: AdamW { learning_rate: 2e-2, ..AdamW::default() },
+            ..HeadTraining::default()
+        },
+        n_passes: 10.0,
+        step_rows: 32,
+        ..TaskOptions::default()
+    }
+}
+
+/// A sequence with speculation by a head.
+struct Session {
+    target: Box<dyn TargetModel>,
+    decoder: SpeculativeDecoder,
+}
+
+impl Session {
+    fn new(model: &Arc<CpuModel>, head: Option<Eagle3Head>) -> Self {
+        let mut target: Box<dyn TargetModel> = Box::new(model.sequence(400).unwrap());
+        let drafters =
+            head.map(|head| Box::new(HeadDrafter::new("head", Box::new(head))) as Box<dyn Drafter>);
+        let options = SpeculationOptions { draft_count: 3, max_width: 1, is_fixed: true };
+        let decoder = SpeculativeDecoder::new(&mut *target, drafters.into_iter().collect(), options).unwrap();
+        Self { target, decoder }
+    }
+
+    /// The greedy answer to a prompt.
+    fn answer(&mut self, prompt: &[u32]) -> Vec<u32> {
+        let Self { target, decoder } = self;
+        decoder.truncate(&mut **target, 0).unwrap();
+        let params = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
+        let mut sampler = Sampler::new(params).unwrap();
+        let mut history = prompt.to_vec();
+        let forward = decoder.prefill(&mut **target, prompt, LogitRows::Last).unwrap();
+        let token = sampler.sample(forward.logits, &history);
+        history.push(token);
+        while history.len() < prompt.len() + ANSWER_LEN {
+            let n_left = prompt.len() + ANSWER_LEN - history.len();
+            decoder.cycle(&mut **target, &mut sampler, &mut history, n_left, &mut |_| true).unwrap();
+        }
+        decoder.end_answer(&history);
+        history.split_off(prompt.len())
+    }
+}
+
+/// A random model's texts have nothing in common, so that only what comes again can be learnt.
+fn prompt(i: u32) -> Vec<u32> {
+    (0..6).map(|j| (i % 3 * 17 + j * j * 5 + 3) % 75).collect()
+}
+
+/// Answers prompts with a trainer beside; its status, the texts, and what it kept.
+fn run(
+    n_answers: u32,
+    checkpoints: Vec<(String, Checkpoint)>,
+) -> (TrainerStatus, Vec<Vec<u32>>, Vec<Checkpoint>) {
+    let (model, head) = tiny();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = {
+        let kept = kept.clone();
+        move |checkpoint: &Checkpoint| kept.lock().unwrap().push(checkpoint.clone())
+    };
+    let task = TrainerTask::start(&head, options(), Memory { checkpoints, keep: Box::new(keep) }).unwrap();
+    let mut session = Session::new(&model, Some(head));
+    session.decoder.add_observer(Box::new(task.recorder()));
+    let mut texts = Vec::new();
+    for i in 0..n_answers {
+        let pause = task.pause();
+        texts.push(session.answer(&prompt(i)));
+        drop(pause);
+        task.wait();
+    }
+    let status = task.status();
+    drop(task);
+    let kept = std::mem::take(&mut *kept.lock().unwrap());
+    (status, texts, kept)
+}
+
+#[test]
+fn held_out_answers_are_guessed_better_and_texts_are_the_targets() {
+    let (status, texts, kept) = run(24, Vec::new());
+    let (model, _) = tiny();
+    let mut plain = Session::new(&model, None);
+    for (i, text) in (0..).zip(&texts) {
+        assert_eq!(*text, plain.answer(&prompt(i)), "answer {i}");
+    }
+    assert_eq!((status.n_answers, status.error.clone()), (24, None));
+    let first = status.decisions.first().unwrap().published_length;
+    let accepted: Vec<_> = status.decisions.iter().filter(|decision| decision.is_accepted).collect();
+    assert!(accepted.iter().all(|decision| decision.candidate_length >= decision.published_length));
+    let last = accepted.last().unwrap().candidate_length;
+    assert!(last > first + 0.3, "{first} {last}");
+    assert_eq!(kept.len(), accepted.len());
+    assert_eq!(kept.last().unwrap().info.mean_accepted_length, last);
+}
+
+#[test]
+fn a_run_repeats_and_goes_on_from_its_checkpoint() {
+    let (first, _, kept) = run(8, Vec::new());
+    let (again, _, kept_again) = run(8, Vec::new());
+    assert_eq!(first.decisions, again.decisions);
+    assert_eq!(kept, kept_again);
+    let last = kept.last().unwrap().clone();
+    let (more, ..) = run(4, vec![("the last".into(), last.clone())]);
+    assert_eq!(more.n_answers, last.info.n_answers + 4);
+    assert!(more.n_steps > last.info.n_steps);
+    // What was published before counts from the start.
+    let before = &more.decisions[0];
+    assert!(before.published_length > first.decisions[0].published_length, "{before:?}");
+}
+
+#[test]
+fn a_checkpoint_of_something_else_is_left_alone() {
+    let (_, _, kept) = run(8, Vec::new());
+    let good = kept.last().unwrap();
+    let mut foreign = good.clone();
+    foreign.info.belongs_to.target = "0123456789abcdef".into();
+    let (more, ..) = run(1, vec![("foreign".into(), foreign.clone()), ("good".into(), good.clone())]);
+    assert_eq!(more.n_answers, good.info.n_answers + 1);
+    let (base, ..) = run(1, vec![("foreign".into(), foreign)]);
+    assert_eq!(base.n_answers, 1);
+}
+
+#[test]
+fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
+    let (model, head) = tiny();
+    let task = TrainerTask::start(&head, options(), Memory::default()).unwrap();
+    let mut session = Session::new(&model, Some(head));
+    session.decoder.add_observer(Box::new(task.recorder()));
+    task.set_listening(false);
+    session.answer(&prompt(1));
+    task.wait();
+    assert_eq!(task.status(), TrainerStatus::default());
+    task.set_listening(true);
+    let pause = task.pause();
+    session.answer(&prompt(2));
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(task.status().n_tokens_trained, 0);
+    drop(pause);
+    task.wait();
+    assert!(task.status().n_tokens_trained > 0);
+}
