@@ -281,8 +281,13 @@ impl Member<'_> {
 
 fn syntax(path: &Path, error: &serde_json::Error) -> Error {
     let problem = error.to_string();
-    // serde_json ends its messages with a place of its own.
-    let problem = problem.split(" at line ").next().unwrap_or_default().to_owned();
+    // serde_json ends its messages with a place of its own, and quotes a string in full.
+    let problem = problem.rsplit_once(" at line ").map_or(&*problem, |(problem, _)| problem);
+    let quote = problem.split_once('"').and_then(|(before, rest)| Some((before, rest.rsplit_once('"')?)));
+    let problem = match quote {
+        Some((before, (quoted, after))) => format!("{before}\"{}\"{after}", shorten(quoted)),
+        None => problem.to_owned(),
+    };
     Error::ConfigSyntax { path: path.to_owned(), line: error.line(), column: error.column(), problem }
 }
 

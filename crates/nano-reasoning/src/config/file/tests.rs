@@ -114,6 +114,11 @@ fn names_the_place_of_a_syntax_error() {
     let text = "{\n  \"generation\": {\n    \"maxTokens\": 5,\n  }\n}";
     assert_eq!(message(text), "config.json:4:3: key must be a string");
     assert!(message("[1]").starts_with("config.json:1:"));
+    let long = message(&format!("\"it stands at line 7 {}\"", "x".repeat(1000)));
+    assert_eq!(
+        long,
+        "config.json:1:1022: invalid type: string \"it stands at line 7 xxxxxxxxxxxxxxxxxxxx…\", expected an object { … }"
+    );
     assert!(message("{} x").starts_with("config.json:1:4: trailing characters"));
     assert!(message(&"[".repeat(100_000)).starts_with("config.json:1:"));
     assert!(message(&format!("{{\"models\":{}", "{\"a\":".repeat(100_000))).starts_with("config.json:1:"));
