@@ -175,7 +175,7 @@ impl Distillation {
             let bases: Vec<usize> = sample.bases().skip(chunk.first).take(chunk.n).collect();
             let weight = chunk.n as f32 / n_rows as f32;
             self.trainer.forget_context()?;
-            let of_chunk = self.trainer.learn(&sample, &bases, weight)?.loss;
+            let of_chunk = self.trainer.learn(&sample, &bases, weight).map_err(named(file))?.loss;
             if !of_chunk.is_finite() {
                 return Err(Error::Diverged { loss: of_chunk, step: done + 1, path: file.path.clone() });
             }
@@ -220,7 +220,7 @@ impl Distillation {
             let mut right = Vec::new();
             for bases in bases.chunks(self.options.chunk_rows.max(1)) {
                 self.trainer.forget_context()?;
-                let scored = self.trainer.score(&sample, bases)?;
+                let scored = self.trainer.score(&sample, bases).map_err(named(file))?;
                 loss += f64::from(scored.loss) * bases.len() as f64;
                 right.extend(scored.n_right);
             }
@@ -278,6 +278,17 @@ fn strategy(trainer: &HeadTrainer) -> &'static str {
     match trainer.training().strategy {
         Strategy::All => "eagle",
         Strategy::LowRank { .. } => "lora",
+    }
+}
+
+/// Says which file it was.
+fn named(file: &SampleFile) -> impl Fn(Error) -> Error + '_ {
+    |error| match error {
+        Error::BadSample => {
+            let found = "tokens or lengths that do not fit the head".to_owned();
+            Error::BadSampleFile { path: file.path.clone(), found, wanted: "an answer of its model".into() }
+        }
+        other => other,
     }
 }
 
