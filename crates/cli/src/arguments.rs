@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Checkpoints(CheckpointsArgs),
     /// Look at the model's drafting head, or write it for other programs
     Head(HeadArgs),
+    /// Make a drafting head for the model, from its own answers
+    Distill(DistillArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -428,6 +430,40 @@ pub(crate) enum HeadCommand {
 }
 
 #[derive(Args)]
+pub(crate) struct DistillArgs {
+    /// Folder for answers, the state of training and the head; what is there is gone on from
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: PathBuf,
+    /// Prompts for the model to answer: lines of JSON with id, task and turns
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompts: Option<PathBuf>,
+    /// Let the model write so many prompts itself, and answer them
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) self_prompted: Option<usize>,
+    /// Longest answer, in tokens
+    #[arg(short, long, value_name = "N", value_parser = count, default_value = "256")]
+    pub(crate) max_tokens: usize,
+    /// Collect answers, and train later
+    #[arg(long = "collect-only")]
+    pub(crate) is_collecting_only: bool,
+    /// Make a new head even if the model has one
+    #[arg(long = "from-scratch")]
+    pub(crate) is_from_scratch: bool,
+    /// How often each answer is learnt from
+    #[arg(long, value_name = "N", value_parser = count, default_value = "10", conflicts_with = "steps")]
+    pub(crate) passes: usize,
+    /// Steps of the training, instead of passes
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) steps: Option<usize>,
+    /// How many tokens ahead drafts are learnt
+    #[arg(long, value_name = "N", value_parser = draft_len, default_value = "3")]
+    pub(crate) draft_len: usize,
+    /// The same seed makes the same head of the same answers
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
@@ -534,6 +570,13 @@ fn isas() -> impl TypedValueParser<Value = String> {
 
 fn count(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "wanted a whole number from 1".to_owned())
+}
+
+fn draft_len(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=16).contains(n))
+        .ok_or_else(|| "wanted a whole number from 1 to 16".to_owned())
 }
 
 fn fraction(text: &str) -> Result<f32, String> {

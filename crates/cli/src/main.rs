@@ -6,6 +6,7 @@ mod benchmark;
 mod chat;
 mod checkpoints;
 mod completions;
+mod distill;
 mod failure;
 mod generate;
 mod head;
@@ -44,6 +45,7 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::History(arguments) => history::run(&arguments)?,
         Command::Checkpoints(arguments) => checkpoints::run(&global, &arguments)?,
         Command::Head(arguments) => head::run(&global, &arguments)?,
+        Command::Distill(arguments) => distill::run(&global, &arguments)?,
         Command::Completions(arguments) => completions::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -46,7 +46,7 @@ pub(crate) fn of_training(status: &TrainerStatus) -> String {
         status.n_answers, status.n_steps, status.train_s
     );
     let accepted = status.decisions.iter().filter(|decision| decision.is_accepted);
-    if let (Some(first), Some(last)) = (status.decisions.first(), accepted.clone().last()) {
+    if let (Some(first), Some(last)) = (status.decisions.first(), accepted.clone().next_back()) {
         text += &format!(
             "; {} of {} snapshots in use, {:.2} instead of {:.2} tokens a pass on answers held out",
             accepted.count(),

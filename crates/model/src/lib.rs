@@ -41,7 +41,9 @@ mod weights;
 
 pub use adapter::{Adapter, AdapterSlot, LayerAdapters, Projection};
 pub use config::ModelConfig;
-pub use eagle3::{DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadWeights};
+pub use eagle3::{
+    DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadValues, HeadWeights,
+};
 pub use error::Error;
 pub use model::{CpuModel, LoadOptions};
 pub use rope::{RopeConfig, RopeScaling};

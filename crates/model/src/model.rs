@@ -48,6 +48,8 @@ pub struct CpuModel {
     pub(crate) pool: Arc<Pool>,
     pub(crate) rope: Rope,
     pub(crate) architecture: Box<dyn Architecture>,
+    /// Of the rows of queries and keys.
+    pub(crate) pairing: Pairing,
     /// `[vocab_size, hidden_dim]`; `None` where the output matrix serves.
     token_embd: Option<PackedMatrix>,
     pub(crate) layers: Vec<Layer>,
@@ -187,6 +189,7 @@ impl CpuModel {
             pool: pool.clone(),
             rope,
             architecture,
+            pairing,
             token_embd,
             layers,
             output_norm,

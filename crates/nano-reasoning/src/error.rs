@@ -296,6 +296,44 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A file of a head in the making that cannot be read or written.
+    #[error("cannot {action} '{}': {reason}", path.display())]
+    DistillFile {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        reason: io::Error,
+    },
+    /// A folder, or a file in it, that belongs to something else.
+    #[error("'{}': found {found}; wanted {wanted}; choose another folder, or remove it", path.display())]
+    BadDistillFolder {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What was expected.
+        wanted: String,
+    },
+    /// A model that cannot write a request.
+    #[error(
+        "the chat template of '{target}' has no token that ends a request, so the model cannot write one; \
+         give requests with --prompts"
+    )]
+    NoTurnEnd {
+        /// The model.
+        target: String,
+    },
+    /// A head that scores its tokens itself.
+    #[error(
+        "the head of '{target}' has output rows of its own, wanted one that drafts over the model's; \
+         add --from-scratch to make a new one"
+    )]
+    OwnRows {
+        /// The model.
+        target: String,
+    },
     /// The trainer cannot start.
     #[error(transparent)]
     Train(#[from] nano_reasoning_train::Error),

@@ -14,6 +14,7 @@
 pub mod atomic_file;
 mod checkpoints;
 pub mod config;
+mod distill;
 mod error;
 pub mod hardware;
 mod heads;
@@ -24,6 +25,10 @@ pub mod store;
 pub mod tier;
 
 pub use checkpoints::{CheckpointStore, DEFAULT_PROFILE};
+pub use distill::{
+    Collector, CollectorStatistics, DistillFolder, DistillPrompt, DistillSettings, DistillSummary,
+    HeadDistiller,
+};
 pub use error::{Attempt, Error};
 pub use heads::{Head, HeadInfo};
 pub use nano_reasoning_speculate::{

@@ -8,6 +8,7 @@
 //! | `head/` | an EAGLE-3 head by a training-time test |
 //! | `task.rs` | the thread that trains beside inference, and its gate |
 //! | `recorder.rs`, `buffer.rs` | what it learns from |
+//! | `distill.rs` | a head learnt from files of answers, with `sample_file.rs`, one of those |
 //! | `checkpoint.rs` | what was learnt, as a file |
 //! | `linear.rs` | a matrix: frozen, with an adapter, or learnt itself |
 //! | `attention.rs`, `ops.rs`, `loss.rs` | steps of a layer, forwards and backwards |
@@ -19,6 +20,7 @@
 mod attention;
 mod buffer;
 mod checkpoint;
+mod distill;
 mod error;
 mod head;
 mod linear;
@@ -27,16 +29,19 @@ mod ops;
 mod parameter;
 mod random;
 mod recorder;
+mod sample_file;
 mod task;
 
 pub use buffer::{BufferLimits, Kept, TrainingBuffer};
 pub use checkpoint::{Checkpoint, CheckpointInfo, Fingerprints};
+pub use distill::{DistillOptions, DistillStep, Distillation, Evaluation, TokenCounts};
 pub use error::Error;
 pub use head::{HeadTrainer, HeadTraining, Sample, Scored, Strategy};
 pub use loss::Loss;
 pub use parameter::{AdamW, Parameter};
 pub use random::Random;
-pub use recorder::Recorder;
+pub use recorder::{Recorder, SampleSink};
+pub use sample_file::{SampleFile, SampleInfo};
 pub use task::{Decision, Memory, Pause, TaskOptions, TrainerStatus, TrainerTask};
 
 /// Result of training.

@@ -12,6 +12,17 @@ use crate::Sample;
 /// Tokens before and in an answer that are kept at most: what lies further back, drafts see little of.
 const MAX_TOKENS: usize = 1024;
 
+/// Who takes the samples of a [`Recorder`].
+pub trait SampleSink: Send {
+    /// Whether the answer that has just ended is wanted.
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    /// Takes an answer. Called between cycles: it returns soon.
+    fn take(&mut self, sample: Sample);
+}
+
 /// Where recorders send what they have, until nobody listens any more.
 #[derive(Default)]
 pub(crate) struct Outlet {
@@ -22,9 +33,23 @@ pub(crate) struct Outlet {
     pub(crate) n_sent: u64,
 }
 
+impl SampleSink for Arc<Mutex<Outlet>> {
+    fn is_open(&self) -> bool {
+        let outlet = self.lock().unwrap_or_else(PoisonError::into_inner);
+        outlet.is_open && outlet.samples.is_some()
+    }
+
+    fn take(&mut self, sample: Sample) {
+        let mut outlet = self.lock().unwrap_or_else(PoisonError::into_inner);
+        let Outlet { samples: Some(samples), n_sent, .. } = &mut *outlet else { return };
+        // A trainer that is behind has enough to learn from.
+        *n_sent += u64::from(samples.try_send(sample).is_ok());
+    }
+}
+
 /// Keeps the hidden states of the sequence at hand, and hands each answer on as a [`Sample`].
 pub struct Recorder {
-    outlet: Arc<Mutex<Outlet>>,
+    sink: Box<dyn SampleSink>,
     /// Position of the first token that is kept.
     position: usize,
     tokens: Vec<u32>,
@@ -38,10 +63,10 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder that sends to `outlet`; what does not fit there is lost.
-    pub(crate) fn new(outlet: Arc<Mutex<Outlet>>) -> Self {
+    /// A recorder for `sink`.
+    pub fn new(sink: Box<dyn SampleSink>) -> Self {
         Self {
-            outlet,
+            sink,
             position: 0,
             tokens: Vec::new(),
             states: Vec::new(),
@@ -97,11 +122,14 @@ impl Recorder {
     }
 }
 
-/// Appends `values` as 16-bit numbers.
+/// Appends `values` as 16-bit numbers; what is beyond those becomes the largest.
 fn push(to: &mut Vec<f16>, values: &[f32]) {
     let start = to.len();
     to.resize(start + values.len(), f16::ZERO);
     to[start..].convert_from_f32_slice(values);
+    for value in to[start..].iter_mut().filter(|value| value.is_infinite()) {
+        *value = f16::MAX.copysign(*value);
+    }
 }
 
 impl Observer for Recorder {
@@ -142,22 +170,18 @@ impl Observer for Recorder {
 
     fn answered(&mut self) {
         let n_tokens = self.tokens.len();
-        let mut outlet = self.outlet.lock().unwrap_or_else(PoisonError::into_inner);
-        let Outlet { samples: Some(samples), is_open: true, n_sent } = &mut *outlet else { return };
-        if self.width == 0 || self.first_hidden + 2 >= n_tokens {
+        if self.width == 0 || self.first_hidden + 2 >= n_tokens || !self.sink.is_open() {
             return;
         }
         let n_old = n_tokens.saturating_sub(MAX_TOKENS).min(self.first_hidden);
         let first_hidden = self.first_hidden - n_old;
-        let sample = Sample {
+        self.sink.take(Sample {
             position: self.position + n_old,
             tokens: self.tokens[n_old..].to_vec(),
             states: self.states[n_old * self.width..].to_vec(),
             first_hidden,
             hidden: self.hidden.clone(),
             is_answer: (0..n_tokens - n_old).map(|index| index >= first_hidden).collect(),
-        };
-        // A trainer that is behind has enough to learn from.
-        *n_sent += u64::from(samples.try_send(sample).is_ok());
+        });
     }
 }

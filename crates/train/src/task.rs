@@ -187,7 +187,7 @@ impl TrainerTask {
 
     /// One who hands answers on to the trainer.
     pub fn recorder(&self) -> Recorder {
-        Recorder::new(self.outlet.clone())
+        Recorder::new(Box::new(self.outlet.clone()))
     }
 
     fn outlet(&self) -> MutexGuard<'_, Outlet> {

@@ -1,7 +1,7 @@
 //! `benchmark`: how fast this machine runs the model, as a table and as JSON.
 
 mod adapt;
-mod prompts;
+pub(crate) mod prompts;
 mod speed;
 mod spread;
 mod verify_cost;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use nano_reasoning::{Answer, GenerationConfig, Message};
+use nano_reasoning::{Answer, DistillPrompt, GenerationConfig, Message};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(super) const MAX_TOKENS: usize = 256;
 
 /// A line of the file; other keys are allowed and not read.
 #[derive(Debug, Deserialize)]
-pub(super) struct Prompt {
+pub(crate) struct Prompt {
     id: Value,
     task: String,
     /// What the user says, one message after the other.
@@ -50,10 +50,16 @@ impl Prompt {
     pub(super) fn task(&self) -> &str {
         &self.task
     }
+
+    /// As one to learn from.
+    pub(crate) fn into_distill(self) -> DistillPrompt {
+        let id = self.id.as_str().map_or_else(|| self.id.to_string(), str::to_owned);
+        DistillPrompt { id, task: self.task, turns: self.turns }
+    }
 }
 
 /// The prompts of a file.
-pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Prompt>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Prompt>> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|error| anyhow!("cannot read {}: {error}", path.display()))?;
     parse(&text, path)

@@ -16,7 +16,8 @@ use nano_reasoning_gguf::{DType, GgufFile, GgufWriter, Metadata};
 use nano_reasoning_kernels::{BlockType, PackedMatrix};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -181,7 +182,32 @@ impl Eagle3Head {
         }
     }
 
+    /// Writes a small GGUF file for this program, which drafts over the target's rows where the head has none of its own:
+    /// those and a tokenizer are not in it. Matrices are stored in 8 bits where their columns make whole blocks.
+    ///
+    /// # Errors
+    /// If the head is none that is written, or writing fails; what was at `to` is as it was then.
+    pub fn write_own_gguf(&self, to: &Path) -> Result<()> {
+        let is_whole = |matrix: &PackedMatrix| matrix.n_cols().is_multiple_of(Q8_0_LEN);
+        let writer = self.gguf(|matrix| if is_whole(matrix) { DType::Q8_0 } else { DType::BF16 })?;
+        Ok(writer.write(to)?)
+    }
+
     fn write_gguf(&self, target: &GgufFile, to: &Path) -> Result<()> {
+        let mut writer = self.gguf(|matrix| match matrix.block_type() {
+            BlockType::F16 => DType::F16,
+            BlockType::BF16 => DType::BF16,
+            _ => DType::F32,
+        })?;
+        copy_tokenizer(&mut writer, target.metadata())?;
+        if self.output.own().is_none() {
+            copy_rows(&mut writer, target, self.output.core().iter().map(|&token| i64::from(token)))?;
+        }
+        Ok(writer.write(to)?)
+    }
+
+    /// All of the head, its matrices stored as `dtype` says.
+    fn gguf(&self, dtype: impl Fn(&PackedMatrix) -> DType) -> Result<GgufWriter<'static>> {
         self.refuse_scaling()?;
         let config = &self.layer.config;
         let mut writer = GgufWriter::new();
@@ -204,31 +230,25 @@ impl Eagle3Head {
         writer.metadata("eagle3.attention.layer_norm_rms_epsilon", config.rms_eps)?;
         let taps: Vec<i32> = config.taps.iter().map(|&layer| layer as i32).collect();
         writer.metadata("eagle3.target_layers", taps.as_slice())?;
-        copy_tokenizer(&mut writer, target.metadata())?;
-
         for (name, vector) in self.vectors() {
             writer.tensor(name, DType::F32, &[vector.len()], encode(vector, DType::F32))?;
         }
         let own = self.output.own().map(|own| ("output.weight", own));
         for (name, matrix) in self.matrices().into_iter().chain(own) {
-            let dtype = match matrix.block_type() {
-                BlockType::F16 => DType::F16,
-                BlockType::BF16 => DType::BF16,
-                _ => DType::F32,
-            };
-            let shape = [matrix.n_rows(), matrix.n_cols()];
+            let (dtype, shape) = (dtype(matrix), [matrix.n_rows(), matrix.n_cols()]);
             writer.tensor(name, dtype, &shape, rows(matrix, 0..matrix.n_rows(), dtype))?;
         }
         let core = self.output.core();
-        if own.is_none() {
-            copy_rows(&mut writer, target, core.iter().map(|&token| i64::from(token)))?;
-        }
         let ids: Vec<u8> = core.iter().flat_map(|&token| i64::from(token).to_le_bytes()).collect();
         writer.tensor("d2t", DType::I64, &[core.len()], ids)?;
-        Ok(writer.write(to)?)
+        Ok(writer)
     }
 
-    fn write_folder(&self, to: &Path) -> Result<()> {
+    /// Writes a folder that vLLM and SGLang can draft with.
+    ///
+    /// # Errors
+    /// If the head is none that they compute, or writing fails.
+    pub fn write_folder(&self, to: &Path) -> Result<()> {
         self.refuse_scaling()?;
         if self.layer.config.taps.len() != 3 {
             let found = format!("{:?}", self.layer.config.taps);
@@ -284,7 +304,7 @@ impl Eagle3Head {
             .map_err(|reason| Error::BadSafetensors { path: path.clone(), reason })?;
         let config = serde_json::to_vec_pretty(&self.folder_config()).expect("numbers and text");
         for (path, bytes) in [(path, bytes), (to.join("config.json"), config)] {
-            fs::write(&path, bytes).map_err(|reason| Error::WriteFile { path, reason })?;
+            write_whole(&path, &bytes).map_err(|reason| Error::WriteFile { path, reason })?;
         }
         Ok(())
     }
@@ -320,6 +340,21 @@ impl Eagle3Head {
     }
 }
 
+/// Writes a file beside `path` and gives it that name once it is on the disk.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = File::create(&beside).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
+        // The first error is the one worth reporting.
+        let _ = fs::remove_file(&beside);
+    })
+}
+
 /// The row of a matrix in llama.cpp's order, which pairs neighbours, that stands at `row` in Hugging Face's, which
 /// pairs halves.
 fn of_halves(row: usize, head_dim: usize) -> usize {
@@ -341,6 +376,19 @@ fn encode(values: &[f32], dtype: DType) -> Vec<u8> {
     match dtype {
         DType::F16 => values.iter().flat_map(|&x| f16::from_f32(x).to_le_bytes()).collect(),
         DType::BF16 => values.iter().flat_map(|&x| bf16::from_f32(x).to_le_bytes()).collect(),
+        DType::Q8_0 => values.chunks(Q8_0_LEN).flat_map(q8_0).collect(),
         _ => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
     }
+}
+
+/// Numbers of a block of Q8_0.
+const Q8_0_LEN: usize = 32;
+
+/// A block of Q8_0, as llama.cpp makes it: a scale in f16, then 8-bit multiples of it.
+fn q8_0(values: &[f32]) -> Vec<u8> {
+    let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let scale = largest / 127.0;
+    let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+    let codes = values.iter().map(|x| (x * inverse).round() as i8 as u8);
+    f16::from_f32(scale).to_le_bytes().into_iter().chain(codes).collect()
 }

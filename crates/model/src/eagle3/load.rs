@@ -1,7 +1,8 @@
 //! A head from a file or a folder.
 
-use super::config::HeadConfig;
+use super::config::{HeadConfig, core_list};
 use super::output::HeadOutput;
+use super::values::HeadValues;
 use super::weights::HeadWeights;
 use super::{CHUNK_ENTRIES, Eagle3Head, HeadLayer, HeadOptions, MAX_NODES, Scratch, gguf, safetensors};
 use crate::adapter::AdapterScratch;
@@ -48,6 +49,25 @@ impl Eagle3Head {
         options: &HeadOptions,
     ) -> Result<Self> {
         Self::new(safetensors::read(folder.as_ref(), target)?, target, context_len, options)
+    }
+
+    /// A head of the sizes of `config` with the weights `values`, which drafts over rows of the target's, those of `core`,
+    /// most frequent first, with room for `context_len` tokens.
+    ///
+    /// # Errors
+    /// If sizes, numbers or tokens do not fit each other or the target, or memory is short.
+    pub fn from_values(
+        target: &Arc<CpuModel>,
+        config: &HeadConfig,
+        values: &HeadValues,
+        core: &[u32],
+        context_len: usize,
+    ) -> Result<Self> {
+        let config = config.clone().check(target, str::to_owned)?;
+        let weights = values.pack(target, &config)?;
+        let core = core_list(core.iter().map(|&token| i64::from(token)), config.vocab_size)?;
+        let parts = Parts { config, weights, core, own: None };
+        Self::new(parts, target, context_len, &HeadOptions::default())
     }
 
     fn new(parts: Parts, target: &Arc<CpuModel>, context_len: usize, options: &HeadOptions) -> Result<Self> {

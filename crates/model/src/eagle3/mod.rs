@@ -16,6 +16,7 @@ mod load;
 mod output;
 mod pass;
 mod safetensors;
+mod values;
 mod weights;
 
 use crate::adapter::{AdapterScratch, AdapterSlot, LayerAdapters};
@@ -24,6 +25,7 @@ pub use config::HeadConfig;
 pub use export::HeadFile;
 pub use layer::HeadLayer;
 pub use output::DraftRows;
+pub use values::HeadValues;
 pub use weights::HeadWeights;
 
 use nano_reasoning_engine::{self as engine, DraftHead, HeadForward};

@@ -5,7 +5,6 @@ use std::thread;
 
 use nano_reasoning_engine::{LogitRows, Sampler, TargetModel};
 use nano_reasoning_gguf::GgufFile;
-use nano_reasoning_kernels::Pool;
 use nano_reasoning_model::{CpuModel, LoadOptions};
 use nano_reasoning_speculate::{Drafter, HeadDrafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
@@ -36,7 +35,7 @@ pub struct Engine {
     is_remembering: bool,
     /// The tokens in the sequence's cache.
     cached: Vec<u32>,
-    pool: Arc<Pool>,
+    model: Arc<CpuModel>,
 }
 
 /// What a model runs on, for people to read.
@@ -104,23 +103,18 @@ impl Engine {
         if let Some(trainer) = &trainer {
             decoder.add_observer(Box::new(trainer.recorder()));
         }
-        let pool = model.pool().clone();
-        Ok(Self {
-            tokenizer,
-            template,
-            target,
-            info,
-            decoder,
-            trainer,
-            is_remembering: true,
-            cached: Vec::new(),
-            pool,
-        })
+        let (is_remembering, cached) = (true, Vec::new());
+        Ok(Self { tokenizer, template, target, info, decoder, trainer, is_remembering, cached, model })
     }
 
     /// Who trains the drafter, if somebody does.
     pub fn trainer(&self) -> Option<&TrainerTask> {
         self.trainer.as_ref()
+    }
+
+    /// The weights.
+    pub(crate) fn model(&self) -> &Arc<CpuModel> {
+        &self.model
     }
 
     /// Who drafts, what it was good for, and what it learnt.
@@ -154,7 +148,7 @@ impl Engine {
 
     /// How fast the threads that compute read memory, measured now, in GB/s; 0 if memory is short.
     pub fn stream_read_gb_per_s(&self) -> f64 {
-        machine::measure_with(&self.pool, 1)
+        machine::measure_with(self.model.pool(), 1)
     }
 
     /// The tokens of a conversation, up to where the answer begins.

@@ -138,6 +138,23 @@ impl Orchestrator {
         Ok(answer)
     }
 
+    /// Goes on from `tokens`, drawing as `sampling` says, without statistics.
+    pub(crate) fn complete(
+        &mut self,
+        tokens: &[u32],
+        max_tokens: usize,
+        sampling: &Sampling,
+        on_piece: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<Answer> {
+        let engine = self.engine.as_mut().ok_or(Error::NotInitialized)?;
+        generation::answer(engine, tokens, max_tokens, sampling.params(0.0), &[], on_piece)
+    }
+
+    /// What was asked for.
+    pub(crate) fn config(&self) -> &GenerationConfig {
+        &self.config
+    }
+
     /// How tokens are drawn from now on.
     ///
     /// # Errors

@@ -17,7 +17,9 @@ use std::sync::Arc;
 
 use half::f16;
 use nano_reasoning_kernels::{PackedMatrix, Pool};
-use nano_reasoning_model::{Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, LayerAdapters, Projection};
+use nano_reasoning_model::{
+    Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, HeadValues, LayerAdapters, Projection,
+};
 
 use crate::checkpoint::SavedTensor;
 use crate::linear::{Learnt, Machine};
@@ -294,9 +296,58 @@ impl HeadTrainer {
         Ok(())
     }
 
+    /// The tokens of the head's own list, most frequent first.
+    pub fn core_vocab(&self) -> &[u32] {
+        &self.rows.tokens()[..self.n_core]
+    }
+
     /// Steps taken.
     pub fn n_steps(&self) -> u64 {
         self.n_steps
+    }
+
+    /// The head as it is with what is learnt in place of its own; adapters are not in it.
+    pub fn head_values(&self) -> HeadValues {
+        let mut values = HeadValues::of(&self.head);
+        let [q, k, v, output, gate, up, down] = &self.learnt;
+        let matrices = [
+            (q, &mut values.attn_q),
+            (k, &mut values.attn_k),
+            (v, &mut values.attn_v),
+            (output, &mut values.attn_output),
+            (gate, &mut values.ffn_gate),
+            (up, &mut values.ffn_up),
+            (down, &mut values.ffn_down),
+            (&self.fusion, &mut values.fc),
+        ];
+        for (learnt, value) in matrices {
+            if let Learnt::All(parameter) = learnt {
+                value.clone_from(&parameter.value);
+            }
+        }
+        if let Some(norms) = &self.norms {
+            let values = [
+                &mut values.attn_norm,
+                &mut values.attn_norm_2,
+                &mut values.ffn_norm,
+                &mut values.output_norm,
+            ];
+            values.into_iter().zip(norms.all()).for_each(|(value, norm)| value.clone_from(&norm.value));
+        }
+        values
+    }
+
+    /// Drafts over the head's own list of tokens again, without those that samples brought: what comes next does then
+    /// not depend on what was before.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn forget_context(&mut self) -> Result<()> {
+        if self.rows.tokens().len() > self.n_core {
+            let core = self.rows.tokens()[..self.n_core].to_vec();
+            self.rows = DraftRows::new(&self.target, &core)?;
+        }
+        Ok(())
     }
 
     /// Fuses taps, `[n, n_taps, hidden_dim]`, as the frozen head does, to `[n, hidden_dim]`.
