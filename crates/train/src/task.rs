@@ -45,7 +45,7 @@ impl Default for TaskOptions {
             buffer: BufferLimits::default(),
             n_threads: 1,
             step_rows: 128,
-            n_passes: 3.0,
+            n_passes: 6.0,
         }
     }
 }
