@@ -6,7 +6,7 @@
 //! | file | what |
 //! |---|---|
 //! | `head/` | an EAGLE-3 head by a training-time test |
-//! | `task.rs` | the thread that trains beside inference, and its gate |
+//! | `task/` | the thread that trains beside inference, and its gate |
 //! | `recorder.rs`, `buffer.rs` | what it learns from |
 //! | `distill.rs` | a head learnt from files of answers, with `sample_file.rs`, one of those |
 //! | `checkpoint.rs` | what was learnt, as a file |

@@ -1,54 +1,14 @@
-//! The trainer in the background: answers come in, adapters go out.
-//!
-//! ```text
-//! answer   →  every fourth is held out; the others are learnt from, with some of the buffer
-//! learn    →  steps, while nobody waits for an answer
-//! gate     →  candidate and published adapters guess the held-out answers: the candidate is published if it is
-//!             as good; after a few that are not, the trainer goes back to the published ones
-//! ```
+//! The work of the trainer's thread.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use nano_reasoning_kernels::{Brake, Pool};
-use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
+use nano_reasoning_model::AdapterSlot;
 
-use crate::head::HeadParts;
-use crate::recorder::Outlet;
-use crate::{
-    BufferLimits, Checkpoint, CheckpointInfo, HeadTrainer, HeadTraining, Random, Recorder, Result, Sample,
-    Strategy, TrainingBuffer,
-};
-
-/// How a background trainer works.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TaskOptions {
-    /// How the head is trained.
-    pub training: HeadTraining,
-    /// What is kept to learn from.
-    pub buffer: BufferLimits,
-    /// Threads at most.
-    pub n_threads: usize,
-    /// Rows of a step: places of a text from which drafts are learnt.
-    pub step_rows: usize,
-    /// How often each new token is learnt from, those of the buffer drawn meanwhile included.
-    pub n_passes: f64,
-}
-
-impl Default for TaskOptions {
-    fn default() -> Self {
-        Self {
-            training: HeadTraining::default(),
-            buffer: BufferLimits::default(),
-            n_threads: 1,
-            step_rows: 128,
-            n_passes: 6.0,
-        }
-    }
-}
+use super::{Decision, Shared, TaskOptions};
+use crate::{Checkpoint, CheckpointInfo, HeadTrainer, Random, Result, Sample, Strategy, TrainingBuffer};
 
 /// Of the places where the drafter already guesses right, every so manyth is learnt from.
 const ONE_OF_OTHERS: usize = 6;
@@ -59,195 +19,9 @@ const CHUNK_ROWS: usize = 64;
 /// Every so manyth answer is held out.
 const HOLD_OUT: u64 = 4;
 /// Answers held out at most, the latest.
-const N_HELD_OUT: usize = 8;
-/// Answers that may wait.
-const N_WAITING: usize = 16;
+const N_HELD_OUT: usize = 4;
 
-/// What became of a candidate.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// Whether it was published.
-    pub is_accepted: bool,
-    /// Mean accepted length on the held-out answers, by replay: of the published adapters, and of the candidate.
-    pub published_length: f64,
-    /// The candidate's.
-    pub candidate_length: f64,
-    /// Steps taken until then.
-    pub n_steps: u64,
-}
-
-/// How far a background trainer is.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TrainerStatus {
-    /// Answers that came in.
-    pub n_answers: u64,
-    /// Tokens learnt from, repeats counted.
-    pub n_tokens_trained: u64,
-    /// Steps taken.
-    pub n_steps: u64,
-    /// Loss of the last step.
-    pub loss: f32,
-    /// Seconds at work, pauses left out.
-    pub train_s: f64,
-    /// What became of candidates, in order.
-    pub decisions: Vec<Decision>,
-    /// Bytes of samples.
-    pub buffer_bytes: usize,
-    /// Why it stopped for good.
-    pub error: Option<String>,
-}
-
-struct Shared {
-    brake: Arc<Brake>,
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    status: TrainerStatus,
-    /// Answers taken in since the start.
-    n_taken: u64,
-    /// Answers received and not yet worked off.
-    is_busy: bool,
-    /// What drafts are made with, unless it is withheld.
-    published: Option<Arc<LayerAdapters>>,
-    is_withholding: bool,
-    is_stopping: bool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a trainer remembers of earlier runs, and where it leaves what it learns.
-pub struct Memory {
-    /// Earlier states under names for people, the latest first.
-    pub checkpoints: Vec<(String, Checkpoint)>,
-    /// Gets each state that is published.
-    pub keep: Box<dyn FnMut(&Checkpoint) + Send>,
-}
-
-impl Default for Memory {
-    /// Nothing, and nowhere.
-    fn default() -> Self {
-        Self { checkpoints: Vec::new(), keep: Box::new(|_| ()) }
-    }
-}
-
-/// A thread that trains a head on what its target says.
-pub struct TrainerTask {
-    shared: Arc<Shared>,
-    slot: Arc<AdapterSlot>,
-    outlet: Arc<Mutex<Outlet>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl TrainerTask {
-    /// Starts a trainer for `head`, which takes the adapters it publishes. It goes on from the first checkpoint of `memory`
-    /// that fits, and hands each state it publishes to it.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory) -> Result<Self> {
-        let brake = Arc::new(Brake::default());
-        let shared =
-            Arc::new(Shared { brake: brake.clone(), state: Mutex::default(), changed: Condvar::new() });
-        let (samples, received) = sync_channel(N_WAITING);
-        let parts = HeadParts::of(head);
-        let (of_worker, slot) = (shared.clone(), head.adapter_slot().clone());
-        let (started, is_started) = sync_channel(1);
-        let work = move || {
-            lower_priority();
-            // Threads of the pool inherit the priority.
-            let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
-            match HeadTrainer::of_parts(parts, pool, options.training) {
-                Ok(trainer) => {
-                    let mut worker = Worker::new(of_worker, slot, trainer, options, memory.keep);
-                    worker.go_on_from(memory.checkpoints);
-                    let _ = started.send(Ok(()));
-                    worker.run(&received);
-                }
-                Err(error) => drop(started.send(Err(error))),
-            }
-        };
-        let thread = thread::Builder::new().name("trainer".into()).spawn(work);
-        let thread = thread.expect("the system can start a thread");
-        is_started.recv().expect("the trainer says whether it starts")?;
-        let outlet = Outlet { samples: Some(samples), is_open: true, n_sent: 0 };
-        Ok(Self {
-            shared,
-            slot: head.adapter_slot().clone(),
-            outlet: Arc::new(Mutex::new(outlet)),
-            thread: Some(thread),
-        })
-    }
-
-    /// One who hands answers on to the trainer.
-    pub fn recorder(&self) -> Recorder {
-        Recorder::new(Box::new(self.outlet.clone()))
-    }
-
-    fn outlet(&self) -> MutexGuard<'_, Outlet> {
-        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether answers are learnt from, from now on.
-    pub fn set_listening(&self, listens: bool) {
-        self.outlet().is_open = listens;
-    }
-
-    /// Holds the trainer back while what it returns lives: somebody waits for an answer.
-    pub fn pause(&self) -> Pause {
-        self.shared.brake.pull();
-        Pause(self.shared.brake.clone())
-    }
-
-    /// Whether drafts are made with what was learnt, from now on; if not, with the head as it was.
-    pub fn set_publishing(&self, publishes: bool) {
-        let mut state = self.shared.state();
-        state.is_withholding = !publishes;
-        self.slot.publish(state.published.clone().filter(|_| publishes));
-    }
-
-    /// How far it is.
-    pub fn status(&self) -> TrainerStatus {
-        self.shared.state().status.clone()
-    }
-
-    /// Waits until all answers that it was sent are worked off.
-    pub fn wait(&self) {
-        let n_answers = self.outlet().n_sent;
-        let mut state = self.shared.state();
-        while (state.n_taken < n_answers || state.is_busy) && state.status.error.is_none() {
-            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-}
-
-/// Holds a trainer back for as long as it lives.
-pub struct Pause(Arc<Brake>);
-
-impl Drop for Pause {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
-
-impl Drop for TrainerTask {
-    fn drop(&mut self) {
-        self.shared.state().is_stopping = true;
-        self.outlet().samples = None;
-        self.shared.brake.release();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-struct Worker {
+pub(super) struct Worker {
     shared: Arc<Shared>,
     slot: Arc<AdapterSlot>,
     trainer: HeadTrainer,
@@ -260,11 +34,13 @@ struct Worker {
     /// Tokens to learn from until the new answers are worked off.
     debt: f64,
     n_rejected: usize,
+    /// How the published adapters do on the held-out answers, once that is known.
+    published_length: Option<f64>,
     keep: Box<dyn FnMut(&Checkpoint) + Send>,
 }
 
 impl Worker {
-    fn new(
+    pub(super) fn new(
         shared: Arc<Shared>,
         slot: Arc<AdapterSlot>,
         trainer: HeadTrainer,
@@ -282,12 +58,13 @@ impl Worker {
             options,
             debt: 0.0,
             n_rejected: 0,
+            published_length: None,
             keep,
         }
     }
 
     /// Goes on from the first of `checkpoints` that fits; the others are named.
-    fn go_on_from(&mut self, checkpoints: Vec<(String, Checkpoint)>) {
+    pub(super) fn go_on_from(&mut self, checkpoints: Vec<(String, Checkpoint)>) {
         for (name, checkpoint) in checkpoints {
             let info = &checkpoint.info;
             let adapters = self.trainer.restore(&checkpoint).and_then(|()| self.trainer.adapters());
@@ -332,7 +109,7 @@ impl Worker {
         Checkpoint { info, tensors: self.trainer.save() }
     }
 
-    fn run(mut self, received: &Receiver<Sample>) {
+    pub(super) fn run(mut self, received: &Receiver<Sample>) {
         while let Ok(sample) = received.recv() {
             self.shared.state().is_busy = true;
             let outcome = self.work_off(sample, received);
@@ -360,7 +137,7 @@ impl Worker {
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return Ok(()),
             }
-            if self.shared.state().is_stopping {
+            if self.is_stopping() {
                 return Ok(());
             }
             self.step()?;
@@ -378,6 +155,7 @@ impl Worker {
         };
         sample.states = self.trainer.fuse(&sample.states);
         if n_answers % HOLD_OUT == HOLD_OUT - 1 {
+            self.published_length = None;
             self.held_out.push_back(sample);
             if self.held_out.len() > N_HELD_OUT {
                 self.held_out.pop_front();
@@ -391,11 +169,18 @@ impl Worker {
         Ok(())
     }
 
-    /// For each place of a sample, how many tokens in a row the candidate guesses right.
+    fn is_stopping(&self) -> bool {
+        self.shared.state().is_stopping
+    }
+
+    /// For each place of a sample, how many tokens in a row the candidate guesses right; of fewer when it is to stop.
     fn guess(&mut self, sample: &Sample) -> Result<Vec<usize>> {
         let bases: Vec<usize> = sample.bases().collect();
         let mut n_right = Vec::with_capacity(bases.len());
         for bases in bases.chunks(CHUNK_ROWS) {
+            if self.is_stopping() {
+                break;
+            }
             n_right.extend(self.trainer.score(sample, bases)?.n_right);
         }
         Ok(n_right)
@@ -406,7 +191,7 @@ impl Worker {
         let started = Instant::now();
         let TaskOptions { training, step_rows, .. } = self.options;
         let (mut n_rows, mut loss) = (0, 0.0);
-        while n_rows < step_rows && self.debt > 0.0 {
+        while n_rows < step_rows && self.debt > 0.0 && !self.is_stopping() {
             let Some(kept) = self.buffer.draw(training.n_steps) else { break };
             let places = kept.draw(CHUNK_ROWS, training.n_steps, ONE_OF_OTHERS, &mut self.random);
             // What the drafter knows already is looked at, too.
@@ -441,35 +226,46 @@ impl Worker {
         }
         let candidate = self.trainer.values();
         let candidate_length = self.length()?;
-        self.trainer.set_values(&self.published);
-        let published_length = self.length()?;
+        let published_length = match self.published_length {
+            Some(length) => length,
+            None => {
+                self.trainer.set_values(&self.published);
+                self.length()?
+            }
+        };
+        if self.is_stopping() {
+            return Ok(());
+        }
         let is_accepted = candidate_length >= published_length;
         self.n_rejected = if is_accepted { 0 } else { self.n_rejected + 1 };
         if is_accepted || self.n_rejected < MAX_REJECTED {
             self.trainer.set_values(&candidate);
         } else {
             self.n_rejected = 0;
+            self.trainer.set_values(&self.published);
         }
+        self.published_length = Some(candidate_length.max(published_length));
         if is_accepted {
             self.published = candidate;
+            self.publish(candidate_length)?;
         }
-        let adapters = if is_accepted { Some(Arc::new(self.trainer.adapters()?)) } else { None };
         let mut state = self.shared.state();
-        if is_accepted {
-            drop(state);
-            let checkpoint = self.checkpoint(candidate_length);
-            (self.keep)(&checkpoint);
-            state = self.shared.state();
-        }
-        if let Some(adapters) = adapters {
-            state.published = Some(adapters);
-            if !state.is_withholding {
-                self.slot.publish(state.published.clone());
-            }
-        }
         let n_steps = state.status.n_steps;
         tracing::info!(is_accepted, published_length, candidate_length, n_steps, "trained");
         state.status.decisions.push(Decision { is_accepted, published_length, candidate_length, n_steps });
+        Ok(())
+    }
+
+    /// Keeps the trainer's state, and lets drafts be made with it.
+    fn publish(&mut self, mean_accepted_length: f64) -> Result<()> {
+        let adapters = Arc::new(self.trainer.adapters()?);
+        let checkpoint = self.checkpoint(mean_accepted_length);
+        (self.keep)(&checkpoint);
+        let mut state = self.shared.state();
+        state.published = Some(adapters);
+        if !state.is_withholding {
+            self.slot.publish(state.published.clone());
+        }
         Ok(())
     }
 
@@ -484,14 +280,5 @@ impl Worker {
         }
         self.held_out = held_out;
         Ok(1.0 + n_right as f64 / n_rows.max(1) as f64)
-    }
-}
-
-/// Lets everybody else go first.
-fn lower_priority() {
-    #[cfg(target_os = "linux")]
-    {
-        // A thread's priority is its own there, under its id; failing only costs politeness.
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19);
     }
 }

@@ -1,0 +1,245 @@
+//! The trainer in the background: answers come in, adapters go out.
+//!
+//! ```text
+//! answer   →  every fourth is held out; the others are learnt from, with some of the buffer
+//! learn    →  steps, while nobody waits for an answer
+//! gate     →  candidate and published adapters guess the held-out answers: the candidate is published if it is
+//!             as good; after a few that are not, the trainer goes back to the published ones
+//! ```
+
+mod worker;
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use nano_reasoning_kernels::{Brake, Pool};
+use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
+
+use crate::head::HeadParts;
+use crate::recorder::Outlet;
+use crate::{BufferLimits, Checkpoint, HeadTrainer, HeadTraining, Recorder, Result};
+use worker::Worker;
+
+/// How a background trainer works.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TaskOptions {
+    /// How the head is trained.
+    pub training: HeadTraining,
+    /// What is kept to learn from.
+    pub buffer: BufferLimits,
+    /// Threads at most.
+    pub n_threads: usize,
+    /// Rows of a step: places of a text from which drafts are learnt.
+    pub step_rows: usize,
+    /// How often each new token is learnt from, those of the buffer drawn meanwhile included.
+    pub n_passes: f64,
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self {
+            training: HeadTraining::default(),
+            buffer: BufferLimits::default(),
+            n_threads: 1,
+            step_rows: 128,
+            n_passes: 6.0,
+        }
+    }
+}
+
+/// Answers that may wait.
+const N_WAITING: usize = 16;
+
+/// What became of a candidate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Whether it was published.
+    pub is_accepted: bool,
+    /// Mean accepted length on the held-out answers, by replay: of the published adapters, and of the candidate.
+    pub published_length: f64,
+    /// The candidate's.
+    pub candidate_length: f64,
+    /// Steps taken until then.
+    pub n_steps: u64,
+}
+
+/// How far a background trainer is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainerStatus {
+    /// Answers that came in.
+    pub n_answers: u64,
+    /// Tokens learnt from, repeats counted.
+    pub n_tokens_trained: u64,
+    /// Steps taken.
+    pub n_steps: u64,
+    /// Loss of the last step.
+    pub loss: f32,
+    /// Seconds at work, pauses left out.
+    pub train_s: f64,
+    /// What became of candidates, in order.
+    pub decisions: Vec<Decision>,
+    /// Bytes of samples.
+    pub buffer_bytes: usize,
+    /// Why it stopped for good.
+    pub error: Option<String>,
+}
+
+struct Shared {
+    brake: Arc<Brake>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    status: TrainerStatus,
+    /// Answers taken in since the start.
+    n_taken: u64,
+    /// Answers received and not yet worked off.
+    is_busy: bool,
+    /// What drafts are made with, unless it is withheld.
+    published: Option<Arc<LayerAdapters>>,
+    is_withholding: bool,
+    is_stopping: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a trainer remembers of earlier runs, and where it leaves what it learns.
+pub struct Memory {
+    /// Earlier states under names for people, the latest first.
+    pub checkpoints: Vec<(String, Checkpoint)>,
+    /// Gets each state that is published.
+    pub keep: Box<dyn FnMut(&Checkpoint) + Send>,
+}
+
+impl Default for Memory {
+    /// Nothing, and nowhere.
+    fn default() -> Self {
+        Self { checkpoints: Vec::new(), keep: Box::new(|_| ()) }
+    }
+}
+
+/// A thread that trains a head on what its target says.
+pub struct TrainerTask {
+    shared: Arc<Shared>,
+    slot: Arc<AdapterSlot>,
+    outlet: Arc<Mutex<Outlet>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TrainerTask {
+    /// Starts a trainer for `head`, which takes the adapters it publishes. It goes on from the first checkpoint of `memory`
+    /// that fits, and hands each state it publishes to it.
+    ///
+    /// # Errors
+    /// If memory is short.
+    pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory) -> Result<Self> {
+        let brake = Arc::new(Brake::default());
+        let shared =
+            Arc::new(Shared { brake: brake.clone(), state: Mutex::default(), changed: Condvar::new() });
+        let (samples, received) = sync_channel(N_WAITING);
+        let parts = HeadParts::of(head);
+        let (of_worker, slot) = (shared.clone(), head.adapter_slot().clone());
+        let (started, is_started) = sync_channel(1);
+        let work = move || {
+            lower_priority();
+            // Threads of the pool inherit the priority.
+            let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
+            match HeadTrainer::of_parts(parts, pool, options.training) {
+                Ok(trainer) => {
+                    let mut worker = Worker::new(of_worker, slot, trainer, options, memory.keep);
+                    worker.go_on_from(memory.checkpoints);
+                    let _ = started.send(Ok(()));
+                    worker.run(&received);
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
+        };
+        let thread = thread::Builder::new().name("trainer".into()).spawn(work);
+        let thread = thread.expect("the system can start a thread");
+        is_started.recv().expect("the trainer says whether it starts")?;
+        let outlet = Outlet { samples: Some(samples), is_open: true, n_sent: 0 };
+        Ok(Self {
+            shared,
+            slot: head.adapter_slot().clone(),
+            outlet: Arc::new(Mutex::new(outlet)),
+            thread: Some(thread),
+        })
+    }
+
+    /// One who hands answers on to the trainer.
+    pub fn recorder(&self) -> Recorder {
+        Recorder::new(Box::new(self.outlet.clone()))
+    }
+
+    fn outlet(&self) -> MutexGuard<'_, Outlet> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether answers are learnt from, from now on.
+    pub fn set_listening(&self, listens: bool) {
+        self.outlet().is_open = listens;
+    }
+
+    /// Holds the trainer back while what it returns lives: somebody waits for an answer.
+    pub fn pause(&self) -> Pause {
+        self.shared.brake.pull();
+        Pause(self.shared.brake.clone())
+    }
+
+    /// Whether drafts are made with what was learnt, from now on; if not, with the head as it was.
+    pub fn set_publishing(&self, publishes: bool) {
+        let mut state = self.shared.state();
+        state.is_withholding = !publishes;
+        self.slot.publish(state.published.clone().filter(|_| publishes));
+    }
+
+    /// How far it is.
+    pub fn status(&self) -> TrainerStatus {
+        self.shared.state().status.clone()
+    }
+
+    /// Waits until all answers that it was sent are worked off.
+    pub fn wait(&self) {
+        let n_answers = self.outlet().n_sent;
+        let mut state = self.shared.state();
+        while (state.n_taken < n_answers || state.is_busy) && state.status.error.is_none() {
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Holds a trainer back for as long as it lives.
+pub struct Pause(Arc<Brake>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Drop for TrainerTask {
+    fn drop(&mut self) {
+        self.shared.state().is_stopping = true;
+        self.outlet().samples = None;
+        self.shared.brake.release();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Lets everybody else go first.
+fn lower_priority() {
+    #[cfg(target_os = "linux")]
+    {
+        // A thread's priority is its own there, under its id; failing only costs politeness.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 19);
+    }
+}
