@@ -1,4 +1,4 @@
-//! Products of plain f32 matrices, as training needs them: on all threads of a pool, each part by the `gemm` crate.
+//! Products of plain f32 matrices, as training needs them: on all threads of a pool, each part by the `gemm-f32` crate.
 
 use crate::packed_matrix::SharedChunks;
 use crate::{PackedMatrix, Pool};
@@ -114,28 +114,29 @@ unsafe fn add_part(
     assert!(a.span() <= a.data.len() && b.span() <= b.data.len(), "data of a matrix");
     assert!(a.n_rows == rows.len() && a.n_cols == b.n_rows && first_column + b.n_cols <= out_width);
     let start = out.pointer(rows.start * out_width + first_column, (rows.len() - 1) * out_width + b.n_cols);
+    // The transposed product, since `gemm` likes the columns of its output side by side: `outᵀ = bᵀ · aᵀ`.
     // SAFETY: the strides keep inside the data, as checked above; `out` is the caller's promise.
     unsafe {
-        gemm::gemm(
-            a.n_rows,
+        gemm_f32::gemm::f32::get_gemm_fn()(
             b.n_cols,
+            a.n_rows,
             a.n_cols,
             start,
-            1,
             out_width as isize,
+            1,
             true,
-            a.data.as_ptr(),
-            a.col_stride as isize,
-            a.row_stride as isize,
             b.data.as_ptr(),
-            b.col_stride as isize,
             b.row_stride as isize,
+            b.col_stride as isize,
+            a.data.as_ptr(),
+            a.row_stride as isize,
+            a.col_stride as isize,
             1.0,
             scale,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            gemm_common::Parallelism::None,
         );
     }
 }
