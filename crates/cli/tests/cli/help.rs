@@ -19,9 +19,18 @@ fn the_help_is_this() {
 
 #[test]
 fn each_commands_help_is_this() {
-    for command in
-        ["chat", "generate", "info", "benchmark", "pull", "models", "history", "checkpoints", "completions"]
-    {
+    for command in [
+        "chat",
+        "generate",
+        "info",
+        "benchmark",
+        "pull",
+        "models",
+        "history",
+        "checkpoints",
+        "distill",
+        "completions",
+    ] {
         let text = help(&format!("{command} --help"));
         // What all commands share is in the first snapshot.
         let own = text.split("Machine and model:").next().unwrap();

@@ -66,3 +66,20 @@ fn a_flag_wants_its_value() {
     refused("generate x -m 1 -m 2", "the argument '--max-tokens <N>' cannot be used multiple times");
     refused("benchmark --verify-cost --prompts x", "the argument '--verify-cost' cannot be used with");
 }
+
+#[test]
+fn a_head_in_the_making_needs_a_folder_and_something_to_learn_from() {
+    refused("distill", "the following required arguments were not provided: --out <FOLDER>; see --help");
+    refused(
+        "distill --out x --collect-only",
+        "there is nothing to collect; give --prompts or --self-prompted",
+    );
+    refused(
+        "distill --out x --draft-len 17",
+        "invalid value '17' for '--draft-len <N>': wanted a whole number from 1",
+    );
+    refused(
+        "distill --out x --passes 2 --steps 3",
+        "the argument '--passes <N>' cannot be used with '--steps <N>'",
+    );
+}

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use nano_reasoning_engine::Error::ContextFull;
 use nano_reasoning_text::Message;
 use nano_reasoning_train::{Recorder, Sample, SampleInfo, SampleSink};
 use serde::Serialize;
@@ -158,7 +159,13 @@ impl<'a> Collector<'a> {
             messages.push(Message::user(turn));
             let tokens = self.engine().encode(&messages)?;
             let greedy = Sampling { temperature: Some(0.0), ..Sampling::default() };
-            let answer = self.orchestrator.complete(&tokens, max_tokens, &greedy, &mut |_| goes_on())?;
+            let answer = match self.orchestrator.complete(&tokens, max_tokens, &greedy, &mut |_| goes_on()) {
+                Err(Error::Engine(ContextFull { .. })) => {
+                    self.drop_answer(name, "it does not fit the context")?;
+                    break;
+                }
+                answer => answer?,
+            };
             let sample = self.inbox.empty();
             if answer.finish_reason == FinishReason::Cancelled {
                 return Ok(false);
@@ -169,9 +176,7 @@ impl<'a> Collector<'a> {
                 _ => Some("it is too short"),
             };
             if let Some(reason) = reason {
-                self.dropped.insert(name.clone(), reason.into());
-                self.folder.write_json("dropped.json", &self.dropped)?;
-                self.statistics.n_dropped += 1;
+                self.drop_answer(name, reason)?;
                 break;
             }
             let path = self.folder.sample(name);
@@ -259,6 +264,13 @@ impl<'a> Collector<'a> {
             text.truncate(last + 1);
         }
         Ok(Some(format!("{words}{text}").trim().to_owned()))
+    }
+
+    /// Remembers that the answer called `name` is not worth making again.
+    fn drop_answer(&mut self, name: &str, reason: &str) -> Result<()> {
+        self.dropped.insert(name.into(), reason.into());
+        self.statistics.n_dropped += 1;
+        self.folder.write_json("dropped.json", &self.dropped)
     }
 
     fn engine(&mut self) -> &mut crate::Engine {
