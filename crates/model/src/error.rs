@@ -31,7 +31,7 @@ pub enum Error {
         reason: serde_json::Error,
     },
     /// A safetensors file that is broken.
-    #[error("'{}' is no whole safetensors file ({reason}); is the download complete?", path.display())]
+    #[error("'{}' is no whole safetensors file ({}); is the download complete?", path.display(), one_line(reason))]
     BadSafetensors {
         /// The file.
         path: PathBuf,
@@ -170,6 +170,12 @@ pub enum Error {
         /// Tokens asked for.
         context_len: usize,
     },
+}
+
+/// What a library says of a file, whose bytes it may quote, fit for a message: control characters escaped, cut after 400.
+fn one_line(reason: &impl std::fmt::Display) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    reason.to_string().chars().take(400).map(escaped).collect()
 }
 
 /// A name from a file, fit for a message: control characters escaped, cut after 80 characters.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
+use crate::error::one_line;
 use crate::{Error, Result};
 
 /// The format's number: a reader refuses any other.
@@ -103,17 +104,17 @@ impl Checkpoint {
     /// [`Error::BadCheckpoint`] if they are no checkpoint, or one of another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let bad = |found: String| Error::BadCheckpoint { found, wanted: WANTED.into() };
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| bad(error.to_string()))?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| bad(one_line(error)))?;
         let info = metadata.metadata().as_ref().and_then(|metadata| metadata.get(INFO));
         let info = info.ok_or_else(|| bad("a safetensors file without a checkpoint's header".into()))?;
-        let info: CheckpointInfo = serde_json::from_str(info).map_err(|error| bad(error.to_string()))?;
+        let info: CheckpointInfo = serde_json::from_str(info).map_err(|error| bad(one_line(error)))?;
         if info.version != VERSION {
             let (found, wanted) = (format!("version {}", info.version), format!("version {VERSION}"));
             return Err(Error::BadCheckpoint { found, wanted });
         }
-        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(error.to_string()))?;
+        let file = SafeTensors::deserialize(bytes).map_err(|error| bad(one_line(error)))?;
         let numbers = |name: &str| {
-            let view = file.tensor(name).map_err(|error| bad(error.to_string()))?;
+            let view = file.tensor(name).map_err(|error| bad(one_line(error)))?;
             if view.dtype() != Dtype::F32 {
                 return Err(bad(format!("tensor {name} of type {}", view.dtype())));
             }

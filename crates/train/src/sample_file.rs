@@ -15,6 +15,7 @@ use half::f16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
+use crate::error::one_line;
 use crate::{Error, Result, Sample};
 
 /// The format's number: a reader refuses any other.
@@ -137,17 +138,17 @@ impl Sample {
 
 /// What is in a file's bytes, or what is wrong with them.
 fn parse(bytes: &[u8]) -> Result<(SampleInfo, Sample), String> {
-    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(one_line)?;
     let header = metadata.metadata().as_ref().and_then(|metadata| metadata.get(INFO));
     let header = header.ok_or("a safetensors file without a sample's header")?;
-    let header: Header = serde_json::from_str(header).map_err(|error| error.to_string())?;
+    let header: Header = serde_json::from_str(header).map_err(one_line)?;
     let Header { version, position, first_hidden, info } = header;
     if version != VERSION {
         return Err(format!("version {version}, not {VERSION}"));
     }
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+    let file = SafeTensors::deserialize(bytes).map_err(one_line)?;
     let tensor = |name: &str, dtype: Dtype, shape: &[usize]| {
-        let view = file.tensor(name).map_err(|error| error.to_string())?;
+        let view = file.tensor(name).map_err(one_line)?;
         if view.dtype() != dtype || view.shape() != shape {
             return Err(format!(
                 "tensor {name} of type {} and shape {:?}, not {dtype} and {shape:?}",
@@ -157,7 +158,7 @@ fn parse(bytes: &[u8]) -> Result<(SampleInfo, Sample), String> {
         }
         Ok(view.data().to_vec())
     };
-    let n = file.tensor("tokens").map_err(|error| error.to_string())?.shape().first().copied().unwrap_or(0);
+    let n = file.tensor("tokens").map_err(one_line)?.shape().first().copied().unwrap_or(0);
     let n_hidden = n
         .checked_sub(first_hidden)
         .ok_or_else(|| format!("hidden states from token {first_hidden} on, of {n}"))?;
