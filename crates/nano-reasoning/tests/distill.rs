@@ -1,42 +1,27 @@
 //! A head made for a real model from its own answers. Needs SmolLM2 in the store (`nano-reasoning pull smollm2-135m`);
 //! without it each test says so and passes.
 
+#[path = "support/small_model.rs"]
+mod small_model;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use nano_reasoning::config::Overrides;
 use nano_reasoning::{
-    Collector, DistillFolder, DistillPrompt, DistillSettings, DrafterChoice, GenerationConfig, HeadDistiller,
-    Orchestrator, Speculation,
+    Collector, DistillFolder, DistillPrompt, DistillSettings, DrafterChoice, HeadDistiller, Orchestrator,
+    Speculation,
 };
 
-const MODEL: &str = "smollm2-135m";
 const PROMPT: &str = "Write a Python function that adds two numbers.";
 
 /// An orchestrator that drafts with `drafter`; `None` where the model is not there.
 fn open(folder: &Path, drafter: DrafterChoice, head: Option<PathBuf>) -> Option<Orchestrator> {
-    let config_path = folder.join("config.json");
-    fs::write(&config_path, "{}").unwrap();
-    let config = GenerationConfig {
-        overrides: Overrides {
-            target_model_id: Some(MODEL.into()),
-            temperature: Some(0.0),
-            is_training_enabled: Some(false),
-            ..Overrides::default()
-        },
-        speculation: Speculation { drafter, head, is_history_off: true, ..Speculation::default() },
-        context_len: Some(512),
-        n_threads: Some(2),
-        config_path: Some(config_path),
-        ..GenerationConfig::default()
-    };
-    let machine = nano_reasoning::Machine::look(&config).unwrap();
-    if machine.store.resolve(MODEL).is_err() {
-        eprintln!("skipped: {MODEL} is not here; `nano-reasoning pull {MODEL}` fetches it");
-        return None;
-    }
+    let mut config = small_model::config(folder)?;
+    config.overrides.temperature = Some(0.0);
+    config.overrides.is_training_enabled = Some(false);
+    config.speculation = Speculation { drafter, head, is_history_off: true, ..Speculation::default() };
     let mut orchestrator = Orchestrator::new(config);
     orchestrator.initialize().unwrap();
     Some(orchestrator)

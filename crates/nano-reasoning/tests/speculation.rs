@@ -1,14 +1,14 @@
 //! Speculation on a real model: the text of none, whatever drafts. Needs SmolLM2 in the store (`nano-reasoning pull
 //! smollm2-135m`); without it each test says so and passes.
 
-use std::path::PathBuf;
+#[path = "support/small_model.rs"]
+mod small_model;
 
-use nano_reasoning::config::Overrides;
 use nano_reasoning::{
     Answer, DrafterChoice, FinishReason, GenerationConfig, Message, Orchestrator, Sampling, Speculation,
 };
+use small_model::MODEL;
 
-const MODEL: &str = "smollm2-135m";
 const PROMPTS: [&str; 4] = [
     "Write a Python function that adds two numbers.",
     "List the days of the week, then list them again.",
@@ -24,34 +24,13 @@ struct Setup {
 /// A configuration of its own; `None` where the model is not there.
 fn setup(choice: DrafterChoice, draft_count: u32) -> Option<Setup> {
     let folder = tempfile::tempdir().unwrap();
-    let config_path: PathBuf = folder.path().join("config.json");
-    std::fs::write(&config_path, "{}").unwrap();
-    let config = GenerationConfig {
-        overrides: Overrides {
-            target_model_id: Some(MODEL.into()),
-            // The same model drafts for itself: it is always right.
-            drafter_model_id: (choice == DrafterChoice::Model).then(|| MODEL.into()),
-            draft_count: Some(draft_count),
-            ..Overrides::default()
-        },
-        sampling: Sampling { temperature: Some(0.0), ..Sampling::default() },
-        speculation: Speculation {
-            drafter: choice,
-            is_fixed: true,
-            is_history_off: true,
-            ..Speculation::default()
-        },
-        context_len: Some(512),
-        n_threads: Some(2),
-        config_path: Some(config_path),
-        ..GenerationConfig::default()
-    };
-    // Looking is enough to know the store; nothing is downloaded by a test.
-    let machine = nano_reasoning::Machine::look(&config).unwrap();
-    if machine.store.resolve(MODEL).is_err() {
-        eprintln!("skipped: {MODEL} is not here; `nano-reasoning pull {MODEL}` fetches it");
-        return None;
-    }
+    let mut config = small_model::config(folder.path())?;
+    // The same model drafts for itself: it is always right.
+    config.overrides.drafter_model_id = (choice == DrafterChoice::Model).then(|| MODEL.into());
+    config.overrides.draft_count = Some(draft_count);
+    config.sampling.temperature = Some(0.0);
+    config.speculation =
+        Speculation { drafter: choice, is_fixed: true, is_history_off: true, ..Speculation::default() };
     Some(Setup { config, _folder: folder })
 }
 
