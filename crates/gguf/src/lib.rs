@@ -34,7 +34,7 @@ pub use mapped_file::MappedFile;
 pub use metadata::Metadata;
 pub use tensor::TensorInfo;
 pub use value::{Array, FromValue, StrArray, StrIter, Value, ValueIter, ValueType};
-pub use writer::{Element, GgufWriter, IntoValue};
+pub use writer::{Element, GgufWriter, IntoValue, write_atomic};
 
 /// Result of reading or writing a GGUF file.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

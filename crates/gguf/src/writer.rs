@@ -162,7 +162,14 @@ fn pad(out: &mut impl Write, pos: usize, alignment: usize) -> io::Result<usize> 
     Ok(n_zeros)
 }
 
-fn write_atomic(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+/// Writes a file beside `path` and gives it that name once it is on the disk: `path` is whole, or as it was.
+///
+/// # Errors
+/// The system's, or `write`'s.
+pub fn write_atomic(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let temp = TempFile::beside(path)?;
     let mut out = BufWriter::new(File::options().write(true).create_new(true).open(&temp.0)?);
     write(&mut out)?;

@@ -109,6 +109,15 @@ impl PackedMatrix {
         Ok(Self { block_type, n_rows, n_cols, n_units, unit_bytes, memory })
     }
 
+    /// Packs plain numbers, `[n_rows, n_cols]`.
+    ///
+    /// # Errors
+    /// As [`Self::pack`].
+    pub fn pack_f32(pool: &Pool, n_rows: usize, n_cols: usize, values: &[f32]) -> Result<Self, Error> {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Self::pack(pool, BlockType::F32, n_rows, n_cols, &bytes)
+    }
+
     /// Packs a matrix in MLX's affine quantization.
     ///
     /// # Errors
@@ -207,6 +216,18 @@ impl PackedMatrix {
         });
     }
 
+    /// All of it as numbers, `[n_rows, n_cols]`.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.n_rows * self.n_cols];
+        self.read_tile(0..self.n_rows, 0..self.n_cols, &mut values);
+        values
+    }
+
+    /// Keeps the first `n_rows` rows, if there are more; the room stays.
+    pub fn truncate(&mut self, n_rows: usize) {
+        self.n_rows = self.n_rows.min(n_rows);
+    }
+
     /// Row `row` as numbers, into `out`, `[n_cols]`.
     ///
     /// # Panics
@@ -223,7 +244,14 @@ impl PackedMatrix {
         self.unpack(Kernels::best().unpack_row, rows, columns, out);
     }
 
-    fn unpack(&self, unpack_row: UnpackRow, rows: Range<usize>, columns: Range<usize>, out: &mut [f32]) {
+    /// [`Self::read_tile`] by one table's function.
+    pub(crate) fn unpack(
+        &self,
+        unpack_row: UnpackRow,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        out: &mut [f32],
+    ) {
         assert!(rows.end <= self.n_rows, "rows {rows:?} of {}", self.n_rows);
         assert!(columns.end <= self.n_cols, "columns {columns:?} of {}", self.n_cols);
         assert!(columns.start.is_multiple_of(BLOCK_COLS), "columns {columns:?} start within a block");

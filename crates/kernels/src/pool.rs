@@ -112,11 +112,6 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Returns once the pool's brake, if it has one, is released: for work between two regions.
-    pub fn wait_for_brake(&self) {
-        self.shared.wait_for_brake();
-    }
-
     /// Runs `task(0)` … `task(n_tasks − 1)`, each once, in any order, on any thread, and returns when
     /// all are done.
     ///
@@ -125,7 +120,7 @@ impl Pool {
     pub fn run(&self, n_tasks: usize, task: impl Fn(usize) + Sync) {
         if n_tasks <= 1 || self.workers.is_empty() {
             for i in 0..n_tasks {
-                self.wait_for_brake();
+                self.shared.wait_for_brake();
                 task(i);
             }
             return;

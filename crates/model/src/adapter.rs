@@ -60,8 +60,7 @@ impl Adapter {
     /// If the numbers are not whole rows, or memory is short.
     pub fn new(pool: &Pool, rank: usize, down: &[f32], up: &[f32]) -> Result<Self> {
         let pack = |values: &[f32], n_rows: usize, n_cols: usize| {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            PackedMatrix::pack(pool, BlockType::F32, n_rows, n_cols, &bytes)
+            PackedMatrix::pack_f32(pool, n_rows, n_cols, values)
                 .map_err(|reason| Error::Pack { tensor: "adapter".into(), reason })
         };
         let rank = rank.max(1);

@@ -173,7 +173,7 @@ pub enum Error {
 }
 
 /// What a library says of a file, whose bytes it may quote, fit for a message: control characters escaped, cut after 400.
-fn one_line(reason: &impl std::fmt::Display) -> String {
+pub fn one_line(reason: impl std::fmt::Display) -> String {
     let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     reason.to_string().chars().take(400).map(escaped).collect()
 }

@@ -6,18 +6,25 @@ use nano_reasoning_kernels::PackedMatrix;
 use crate::eagle3::HeadLayer;
 use crate::{CpuModel, Projection};
 
-/// FNV-1a (Fowler, Noll, Vo).
+/// FNV-1a (Fowler, Noll, Vo) of words: of bytes, it is the usual one.
+pub fn fnv1a(words: impl IntoIterator<Item = impl Into<u64>>) -> u64 {
+    go_on(0xcbf2_9ce4_8422_2325, words)
+}
+
+fn go_on(hash: u64, words: impl IntoIterator<Item = impl Into<u64>>) -> u64 {
+    words.into_iter().fold(hash, |hash, word| (hash ^ word.into()).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A hash that grows.
 struct Hash(u64);
 
 impl Hash {
     fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
+        Self(fnv1a([0_u8; 0]))
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.0 = go_on(self.0, bytes.iter().copied());
     }
 
     fn add_matrix(&mut self, matrix: &PackedMatrix) {

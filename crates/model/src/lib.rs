@@ -44,7 +44,8 @@ pub use config::ModelConfig;
 pub use eagle3::{
     DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadValues, HeadWeights,
 };
-pub use error::Error;
+pub use error::{Error, one_line};
+pub use fingerprint::fnv1a;
 pub use model::{CpuModel, LoadOptions};
 pub use rope::{RopeConfig, RopeScaling};
 pub use sequence::CpuSequence;

@@ -47,6 +47,12 @@ impl OutputRows {
         self.tokens.push(token);
     }
 
+    /// Keeps the rows of the first `n_tokens` tokens, if there are more.
+    pub(crate) fn truncate(&mut self, n_tokens: usize) {
+        self.tokens.truncate(n_tokens);
+        self.rows.truncate(n_tokens);
+    }
+
     /// Becomes the rows of `tokens` if those begin with the ones here and fit; else false, and nothing is done.
     pub(crate) fn extend_to(&mut self, output: &PackedMatrix, tokens: &[u32]) -> bool {
         let fits = tokens.len() <= self.rows.capacity() && tokens.starts_with(&self.tokens);

@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
+use nano_reasoning_model::one_line;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
-use crate::error::one_line;
 use crate::{Error, Result};
 
 /// The format's number: a reader refuses any other.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// Key of the JSON in the header.
 const INFO: &str = "nano-reasoning.checkpoint";
 /// What a broken file is called in messages.
@@ -42,6 +42,15 @@ pub struct CheckpointInfo {
     pub random: u64,
 }
 
+/// Where whoever trains is, beside what is learnt.
+pub(crate) struct Progress {
+    pub(crate) n_answers: u64,
+    pub(crate) n_tokens_trained: u64,
+    pub(crate) mean_accepted_length: f64,
+    pub(crate) buffer: (usize, usize),
+    pub(crate) random: u64,
+}
+
 /// What weights are recognised by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprints {
@@ -72,11 +81,6 @@ pub struct Checkpoint {
 
 /// Suffixes of a tensor's three sets of numbers.
 const PARTS: [&str; 3] = ["", ".first_moment", ".second_moment"];
-
-impl CheckpointInfo {
-    /// The format's number as it is now.
-    pub(crate) const VERSION: u32 = VERSION;
-}
 
 impl Checkpoint {
     /// The file's bytes.

@@ -9,7 +9,10 @@
 //! Where it is follows from the number of steps alone, so that a run goes on from a checkpoint as if it had never
 //! stopped, bit for bit.
 
-use crate::{Checkpoint, CheckpointInfo, Error, HeadTrainer, Random, Result, Sample, SampleFile, Strategy};
+use nano_reasoning_model::fnv1a;
+
+use crate::checkpoint::Progress;
+use crate::{Checkpoint, Error, HeadTrainer, Random, Result, Sample, SampleFile};
 
 /// How a head is learnt from files.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -174,7 +177,7 @@ impl Distillation {
             let sample = file.load()?;
             let bases: Vec<usize> = sample.bases().skip(chunk.first).take(chunk.n).collect();
             let weight = chunk.n as f32 / n_rows as f32;
-            self.trainer.forget_context()?;
+            self.trainer.forget_context();
             let of_chunk = self.trainer.learn(&sample, &bases, weight).map_err(named(file))?.loss;
             if !of_chunk.is_finite() {
                 return Err(Error::Diverged { loss: of_chunk, step: done + 1, path: file.path.clone() });
@@ -219,7 +222,7 @@ impl Distillation {
             let bases: Vec<usize> = sample.bases().collect();
             let mut right = Vec::new();
             for bases in bases.chunks(self.options.chunk_rows.max(1)) {
-                self.trainer.forget_context()?;
+                self.trainer.forget_context();
                 let scored = self.trainer.score(&sample, bases).map_err(named(file))?;
                 loss += f64::from(scored.loss) * bases.len() as f64;
                 right.extend(scored.n_right);
@@ -236,20 +239,13 @@ impl Distillation {
 
     /// All that the rest of the run depends on.
     pub fn checkpoint(&self) -> Checkpoint {
-        let info = CheckpointInfo {
-            version: CheckpointInfo::VERSION,
-            strategy: strategy(&self.trainer).into(),
-            rank: 0,
-            alpha: 0.0,
-            belongs_to: self.trainer.fingerprints(),
-            n_steps: self.trainer.n_steps(),
+        self.trainer.checkpoint(Progress {
             n_answers: self.samples.len() as u64,
             n_tokens_trained: self.n_rows_trained,
             mean_accepted_length: self.mean_accepted_length,
             buffer: (self.samples.len(), self.n_rows()),
             random: self.options.seed,
-        };
-        Checkpoint { info, tensors: self.trainer.save() }
+        })
     }
 
     /// Goes on from `checkpoint`.
@@ -258,11 +254,6 @@ impl Distillation {
     /// [`Error::BadCheckpoint`] if it is of another target, head, strategy or seed; nothing is changed then.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let info = &checkpoint.info;
-        let wanted = strategy(&self.trainer);
-        if info.strategy != wanted {
-            let found = format!("a checkpoint of the strategy {}", info.strategy);
-            return Err(Error::BadCheckpoint { found, wanted: wanted.into() });
-        }
         if info.random != self.options.seed {
             let (found, wanted) = (format!("the seed {}", info.random), self.options.seed.to_string());
             return Err(Error::BadCheckpoint { found, wanted });
@@ -271,13 +262,6 @@ impl Distillation {
         self.n_rows_trained = info.n_tokens_trained;
         self.mean_accepted_length = info.mean_accepted_length;
         Ok(())
-    }
-}
-
-fn strategy(trainer: &HeadTrainer) -> &'static str {
-    match trainer.training().strategy {
-        Strategy::All => "eagle",
-        Strategy::LowRank { .. } => "lora",
     }
 }
 
@@ -294,10 +278,7 @@ fn named(file: &SampleFile) -> impl Fn(Error) -> Error + '_ {
 
 /// Whether the answer called `id` is held out does not depend on which others there are.
 fn hash(id: &str) -> u64 {
-    let fnv = id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    Random::new(fnv).bits()
+    Random::new(fnv1a(id.bytes())).bits()
 }
 
 /// The files that are held out, and the others; both by name.

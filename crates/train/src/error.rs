@@ -58,9 +58,3 @@ pub enum Error {
     #[error("a sample's tokens, hidden states and rows do not fit each other or the head")]
     BadSample,
 }
-
-/// What a library says of a file, whose bytes it may quote, fit for a message: control characters escaped, cut after 400.
-pub(crate) fn one_line(reason: impl std::fmt::Display) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    reason.to_string().chars().take(400).map(escaped).collect()
-}

@@ -7,9 +7,10 @@ use nano_reasoning_kernels::{
 use crate::Parameter;
 
 /// What of a matrix is learnt.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) enum Learnt {
     /// Nothing.
+    #[default]
     Nothing,
     /// A change of low rank beside the frozen matrix: `scale · up · down`.
     LowRank { down: Parameter, up: Parameter, rank: usize, scale: f32 },
@@ -34,9 +35,7 @@ impl Learnt {
 
     /// The matrix itself, starting from what it is.
     pub(crate) fn all(weights: &PackedMatrix) -> Self {
-        let mut value = vec![0.0; weights.n_rows() * weights.n_cols()];
-        weights.read_tile(0..weights.n_rows(), 0..weights.n_cols(), &mut value);
-        Self::All(Parameter::new(value))
+        Self::All(Parameter::new(weights.to_vec()))
     }
 
     /// What it is called in a checkpoint, after its matrix, with its shape.

@@ -12,10 +12,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use nano_reasoning_model::one_line;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
-use crate::error::one_line;
 use crate::{Error, Result, Sample};
 
 /// The format's number: a reader refuses any other.

@@ -88,7 +88,12 @@ fn run(
         let kept = kept.clone();
         move |checkpoint: &Checkpoint| kept.lock().unwrap().push(checkpoint.clone())
     };
-    let task = TrainerTask::start(&head, options(), Memory { checkpoints, keep: Box::new(keep) }).unwrap();
+    let task = TrainerTask::start(
+        &head,
+        options(),
+        Memory { checkpoints: Box::new(checkpoints.into_iter()), keep: Box::new(keep) },
+    )
+    .unwrap();
     let mut session = Session::new(&model, Some(head));
     session.decoder.add_observer(Box::new(task.recorder()));
     let mut texts = Vec::new();

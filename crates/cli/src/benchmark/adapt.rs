@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use anyhow::anyhow;
 use nano_reasoning::{GenerationConfig, TrainerStatus};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Report;
 use super::prompts::{MAX_TOKENS, Prompt, Sums, answer, rate};
@@ -133,18 +133,6 @@ fn report(
         status.n_steps,
         status.decisions.len(),
     );
-    let decisions: Vec<Value> = status
-        .decisions
-        .iter()
-        .map(|decision| {
-            json!({
-                "is_accepted": decision.is_accepted,
-                "published_length": decision.published_length,
-                "candidate_length": decision.candidate_length,
-                "n_steps": decision.n_steps,
-            })
-        })
-        .collect();
     let json = json!({
         "model": info.model,
         "device": info.device,
@@ -157,7 +145,7 @@ fn report(
             "n_steps": status.n_steps,
             "train_s": status.train_s,
             "buffer_bytes": status.buffer_bytes,
-            "decisions": decisions,
+            "decisions": status.decisions,
         },
     });
     Report { table, json }

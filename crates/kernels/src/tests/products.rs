@@ -1,6 +1,7 @@
 //! Packing and products.
 
 use super::source::{DENSE, QUANTIZED, Random, affine, decode, random_weights, shapes};
+use crate::packed_matrix::unpack_row;
 use crate::{Activations, AffinePlanes, AffineType, BlockType, Kernels, PackedMatrix, Pool, Product};
 use proptest::prelude::*;
 
@@ -220,5 +221,46 @@ fn gathered_rows_multiply_as_in_their_matrix() {
         gathered.read_row(2, &mut found);
         whole.read_row(17, &mut wanted);
         assert_eq!(bits(&found), bits(&wanted), "{block_type:?}");
+    });
+}
+
+#[test]
+fn each_table_unpacks_the_same_numbers_in_tiles_of_any_place() {
+    each_type(|block_type| {
+        let (n_rows, n_cols) = (35, 512);
+        let pool = Pool::new(1);
+        let bytes = random_weights(block_type, n_rows, n_cols, 9);
+        let matrix = PackedMatrix::pack(&pool, block_type, n_rows, n_cols, &bytes).unwrap();
+        let mut all = vec![0.0; n_rows * n_cols];
+        matrix.unpack(unpack_row, 0..n_rows, 0..n_cols, &mut all);
+        let (rows, columns) = (3..33, 32..480);
+        let wanted: Vec<f32> =
+            rows.clone().flat_map(|row| &all[row * n_cols..][columns.clone()]).copied().collect();
+        for kernels in Kernels::available() {
+            let mut found = vec![0.0; wanted.len()];
+            matrix.unpack(kernels.unpack_row, rows.clone(), columns.clone(), &mut found);
+            assert_eq!(bits(&found), bits(&wanted), "{block_type:?}, {:?}", kernels.isa());
+        }
+        assert_eq!(bits(&matrix.to_vec()), bits(&all));
+    });
+}
+
+#[test]
+fn rows_that_were_cut_off_leave_nothing_behind() {
+    each_type(|block_type| {
+        let n_cols = 512;
+        let pool = Pool::new(1);
+        let bytes = random_weights(block_type, 20, n_cols, 4);
+        let whole = PackedMatrix::pack(&pool, block_type, 20, n_cols, &bytes).unwrap();
+        let mut gathered = whole.empty_like(20).unwrap();
+        (0..19).for_each(|row| gathered.push_row(&whole, row));
+        gathered.truncate(5);
+        [19, 2].into_iter().for_each(|row| gathered.push_row(&whole, row));
+        gathered.truncate(50);
+        assert_eq!(gathered.n_rows(), 7);
+        let all = whole.to_vec();
+        let wanted: Vec<f32> =
+            [0, 1, 2, 3, 4, 19, 2].iter().flat_map(|row| &all[row * n_cols..][..n_cols]).copied().collect();
+        assert_eq!(bits(&gathered.to_vec()), bits(&wanted), "{block_type:?}");
     });
 }

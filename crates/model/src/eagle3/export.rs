@@ -12,12 +12,12 @@ use crate::model::CpuModel;
 use crate::rope::RopeScaling;
 use crate::{Error, HeadOptions, Result};
 use half::{bf16, f16};
-use nano_reasoning_gguf::{DType, GgufFile, GgufWriter, Metadata};
+use nano_reasoning_gguf::{DType, GgufFile, GgufWriter, Metadata, write_atomic};
 use nano_reasoning_kernels::{BlockType, PackedMatrix};
 use safetensors::{Dtype, tensor::TensorView};
 use serde_json::{Value, json};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -304,7 +304,8 @@ impl Eagle3Head {
             .map_err(|reason| Error::BadSafetensors { path: path.clone(), reason })?;
         let config = serde_json::to_vec_pretty(&self.folder_config()).expect("numbers and text");
         for (path, bytes) in [(path, bytes), (to.join("config.json"), config)] {
-            write_whole(&path, &bytes).map_err(|reason| Error::WriteFile { path, reason })?;
+            write_atomic(&path, |out| out.write_all(&bytes))
+                .map_err(|reason| Error::WriteFile { path, reason })?;
         }
         Ok(())
     }
@@ -338,21 +339,6 @@ impl Eagle3Head {
             "eagle_config": { "use_aux_hidden_state": true, "eagle_aux_hidden_state_layer_ids": outputs },
         })
     }
-}
-
-/// Writes a file beside `path` and gives it that name once it is on the disk.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = File::create(&beside).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
-        // The first error is the one worth reporting.
-        let _ = fs::remove_file(&beside);
-    })
 }
 
 /// The row of a matrix in llama.cpp's order, which pairs neighbours, that stands at `row` in Hugging Face's, which

@@ -10,7 +10,7 @@ use crate::model::CpuModel;
 use crate::output_rows::OutputRows;
 use nano_reasoning_kernels::{Activations, PackedMatrix, Product};
 
-/// Rows of a target's output matrix over which a head is trained: its core list and what turns up beside it.
+/// Rows of a target's output matrix that a head drafts over: those of its core list, and of what turns up beside it.
 pub struct DraftRows {
     rows: OutputRows,
     is_in_vocab: Vec<bool>,
@@ -22,21 +22,34 @@ impl DraftRows {
     /// # Errors
     /// If memory is short.
     pub fn new(target: &CpuModel, tokens: &[u32]) -> Result<Self> {
+        Self::beside(target, &[], tokens)
+    }
+
+    /// The rows of `tokens`; those of `others` are scored elsewhere.
+    fn beside(target: &CpuModel, others: &[u32], tokens: &[u32]) -> Result<Self> {
         let rows = OutputRows::new(&target.output, tokens)
-            .map_err(|_| Error::DraftVocabTooLarge { n_tokens: tokens.len() })?;
+            .map_err(|_| Error::DraftVocabTooLarge { n_tokens: others.len() + tokens.len() })?;
         let mut is_in_vocab = vec![false; target.config.vocab_size];
-        tokens.iter().for_each(|&token| is_in_vocab[token as usize] = true);
+        others.iter().chain(tokens).for_each(|&token| is_in_vocab[token as usize] = true);
         Ok(Self { rows, is_in_vocab })
     }
 
-    /// Adds those of `tokens` that it does not hold, while there is room.
-    pub fn add(&mut self, target: &CpuModel, tokens: &[u32]) {
-        for &token in tokens {
-            if !self.is_in_vocab[token as usize] && !self.rows.is_full() {
-                self.is_in_vocab[token as usize] = true;
-                self.rows.push(&target.output, token);
-            }
+    /// Adds `token` unless it is there or there is no room. Returns whether it did.
+    pub fn add(&mut self, target: &CpuModel, token: u32) -> bool {
+        let is_new = !self.is_in_vocab[token as usize] && !self.rows.is_full();
+        if is_new {
+            self.is_in_vocab[token as usize] = true;
+            self.rows.push(&target.output, token);
         }
+        is_new
+    }
+
+    /// Forgets all tokens but the first `n_tokens`.
+    pub fn truncate(&mut self, n_tokens: usize) {
+        for &token in self.rows.tokens().iter().skip(n_tokens) {
+            self.is_in_vocab[token as usize] = false;
+        }
+        self.rows.truncate(n_tokens);
     }
 
     /// The token of each row.
@@ -58,8 +71,7 @@ pub(super) struct HeadOutput {
     /// Trained rows of the core list, `[n_core, hidden_dim]`.
     own: Option<PackedMatrix>,
     /// Rows of the target: of all tokens, or of those after the core list where it has rows of its own.
-    rows: OutputRows,
-    is_in_vocab: Vec<bool>,
+    rows: DraftRows,
     /// Logits by rows of its own and by the target's, before they go beside each other.
     parts: [Vec<f32>; 2],
 }
@@ -74,20 +86,20 @@ impl HeadOutput {
     ) -> Result<Self> {
         core.truncate(options.core_vocab.unwrap_or(usize::MAX).max(1));
         let n_core = core.len();
-        let no_memory = |_| Error::DraftVocabTooLarge { n_tokens: n_core };
         let own = match own {
             Some(own) if n_core < own.n_rows() => {
-                let mut first = own.empty_like(n_core).map_err(|_| no_memory(()))?;
+                let mut first =
+                    own.empty_like(n_core).map_err(|_| Error::DraftVocabTooLarge { n_tokens: n_core })?;
                 (0..n_core).for_each(|row| first.push_row(&own, row));
                 Some(first)
             }
             own => own,
         };
-        let of_target: &[u32] = if own.is_some() { &[] } else { &core };
-        let rows = OutputRows::new(&target.output, of_target).map_err(|_| no_memory(()))?;
-        let mut is_in_vocab = vec![false; target.config.vocab_size];
-        core.iter().for_each(|&token| is_in_vocab[token as usize] = true);
-        Ok(Self { tokens: core, n_core, own, rows, is_in_vocab, parts: Default::default() })
+        let rows = match own {
+            Some(_) => DraftRows::beside(target, &core, &[])?,
+            None => DraftRows::new(target, &core)?,
+        };
+        Ok(Self { tokens: core, n_core, own, rows, parts: Default::default() })
     }
 
     /// The token of each logit.
@@ -112,9 +124,7 @@ impl HeadOutput {
 
     /// Adds `token` unless it is there or there is no room.
     pub(super) fn add(&mut self, target: &CpuModel, token: u32) {
-        if !self.is_in_vocab[token as usize] && !self.rows.is_full() {
-            self.is_in_vocab[token as usize] = true;
-            self.rows.push(&target.output, token);
+        if self.rows.add(target, token) {
             self.tokens.push(token);
         }
     }

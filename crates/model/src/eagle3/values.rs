@@ -7,7 +7,7 @@ use crate::architecture::Pairing;
 use crate::model::CpuModel;
 use crate::rope::{RopeConfig, RopeScaling};
 use crate::{Error, Result};
-use nano_reasoning_kernels::{BlockType, PackedMatrix};
+use nano_reasoning_kernels::PackedMatrix;
 
 /// Weights of a head as numbers, row-major, in the shapes and the order of rows of [`HeadWeights`].
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,17 +61,17 @@ impl HeadValues {
     pub fn of(layer: &HeadLayer) -> Self {
         let weights = &layer.weights;
         Self {
-            fc: numbers(&weights.fc),
+            fc: weights.fc.to_vec(),
             attn_norm: weights.attn_norm.clone(),
             attn_norm_2: weights.attn_norm_2.clone(),
-            attn_q: numbers(&weights.attn_q),
-            attn_k: numbers(&weights.attn_k),
-            attn_v: numbers(&weights.attn_v),
-            attn_output: numbers(&weights.attn_output),
+            attn_q: weights.attn_q.to_vec(),
+            attn_k: weights.attn_k.to_vec(),
+            attn_v: weights.attn_v.to_vec(),
+            attn_output: weights.attn_output.to_vec(),
             ffn_norm: weights.ffn_norm.clone(),
-            ffn_gate: numbers(&weights.ffn_gate),
-            ffn_up: numbers(&weights.ffn_up),
-            ffn_down: numbers(&weights.ffn_down),
+            ffn_gate: weights.ffn_gate.to_vec(),
+            ffn_up: weights.ffn_up.to_vec(),
+            ffn_down: weights.ffn_down.to_vec(),
             output_norm: weights.output_norm.clone(),
         }
     }
@@ -101,14 +101,14 @@ impl HeadValues {
             fc,
             attn_norm: vec![1.0; hidden_dim],
             attn_norm_2: last.attn_norm.clone(),
-            attn_q: beside(neighbours(numbers(&last.attn_q), pairing, config)),
-            attn_k: beside(neighbours(numbers(&last.attn_k), pairing, config)),
-            attn_v: beside(numbers(&last.attn_v)),
-            attn_output: numbers(&last.attn_output),
+            attn_q: beside(neighbours(last.attn_q.to_vec(), pairing, config)),
+            attn_k: beside(neighbours(last.attn_k.to_vec(), pairing, config)),
+            attn_v: beside(last.attn_v.to_vec()),
+            attn_output: last.attn_output.to_vec(),
             ffn_norm: last.ffn_norm.clone(),
-            ffn_gate: numbers(&last.ffn_gate),
-            ffn_up: numbers(&last.ffn_up),
-            ffn_down: numbers(&last.ffn_down),
+            ffn_gate: last.ffn_gate.to_vec(),
+            ffn_up: last.ffn_up.to_vec(),
+            ffn_down: last.ffn_down.to_vec(),
             output_norm: target.output_norm.clone(),
         }
     }
@@ -119,8 +119,7 @@ impl HeadValues {
         let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
         let matrix = |name: &str, values: &[f32], n_rows: usize, n_cols: usize| {
             check(name, values, &[n_rows, n_cols])?;
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            PackedMatrix::pack(&target.pool, BlockType::F32, n_rows, n_cols, &bytes)
+            PackedMatrix::pack_f32(&target.pool, n_rows, n_cols, values)
                 .map_err(|reason| Error::Pack { tensor: name.into(), reason })
         };
         let vector = |name: &str, values: &[f32]| {
@@ -152,12 +151,6 @@ fn check(name: &str, values: &[f32], wanted: &[usize]) -> Result<()> {
         return Ok(());
     }
     Err(Error::WrongShape { tensor: name.into(), found: vec![values.len()], wanted: wanted.to_vec() })
-}
-
-fn numbers(matrix: &PackedMatrix) -> Vec<f32> {
-    let mut values = vec![0.0; matrix.n_rows() * matrix.n_cols()];
-    matrix.read_tile(0..matrix.n_rows(), 0..matrix.n_cols(), &mut values);
-    values
 }
 
 /// Rows of queries or keys with those that RoPE pairs beside each other, as heads have them.

@@ -106,7 +106,12 @@ fn known_head(orchestrator: &mut Orchestrator, options: &HeadOptions) -> Result<
 
 /// Layers whose inputs the model's head reads, or a new one would.
 pub(super) fn taps(orchestrator: &mut Orchestrator) -> Result<Vec<usize>> {
-    if let Some(head) = known_head(orchestrator, &HeadOptions::default())? {
+    let known = known_head(orchestrator, &HeadOptions::default())?;
+    taps_of(known.as_ref(), orchestrator)
+}
+
+fn taps_of(known: Option<&Eagle3Head>, orchestrator: &mut Orchestrator) -> Result<Vec<usize>> {
+    if let Some(head) = known {
         return Ok(head.taps().to_vec());
     }
     let engine = orchestrator.engine().ok_or(Error::NotInitialized)?;
@@ -125,11 +130,9 @@ impl HeadDistiller {
         settings: &DistillSettings,
     ) -> Result<Self> {
         let core_vocab = orchestrator.config().speculation.core_vocab.unwrap_or(CORE_VOCAB);
-        let taps = taps(orchestrator)?;
-        let known = match settings.is_from_scratch {
-            true => None,
-            false => known_head(orchestrator, &HeadOptions { core_vocab: Some(core_vocab) })?,
-        };
+        let known = known_head(orchestrator, &HeadOptions { core_vocab: Some(core_vocab) })?;
+        let taps = taps_of(known.as_ref(), orchestrator)?;
+        let known = known.filter(|_| !settings.is_from_scratch);
         let is_of_head = known.is_some();
         let machine = orchestrator.machine().ok_or(Error::NotInitialized)?;
         let rate = &machine.settings.learning_rate;
@@ -164,7 +167,7 @@ impl HeadDistiller {
         };
         let trainer = HeadTrainer::new(&head, target.pool().clone(), training)?;
         let (n_parameters, n_core_tokens) = (trainer.n_parameters(), trainer.core_vocab().len());
-        let belongs_to = trainer.fingerprints();
+        let belongs_to = trainer.fingerprints().clone();
         let options = DistillOptions { learning_rate, seed: settings.seed, ..DistillOptions::default() };
         let mut distillation = Distillation::new(trainer, files, options)?;
         let n_steps = settings.n_steps.unwrap_or_else(|| {

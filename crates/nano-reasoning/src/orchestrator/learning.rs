@@ -38,19 +38,19 @@ pub(super) fn start(
     Ok(TrainerTask::start(head, options, store.map_or_else(Memory::default, memory))?)
 }
 
-/// What a store remembers; each new state goes there, too.
+/// What a store remembers, read when it is asked for; each new state goes there, too.
 fn memory(store: CheckpointStore) -> Memory {
-    let mut checkpoints = Vec::new();
-    for path in store.paths().into_iter().rev() {
-        match CheckpointStore::read(&path) {
-            Ok(checkpoint) => checkpoints.push((path.display().to_string(), checkpoint)),
-            Err(error) => tracing::warn!(%error, "checkpoint not used"),
+    let checkpoints = store.paths().into_iter().rev().filter_map(|path| match CheckpointStore::read(&path) {
+        Ok(checkpoint) => Some((path.display().to_string(), checkpoint)),
+        Err(error) => {
+            tracing::warn!(%error, "checkpoint not used");
+            None
         }
-    }
+    });
     let keep = move |checkpoint: &Checkpoint| {
         if let Err(error) = store.add(checkpoint) {
             tracing::warn!(%error, "what was learnt is not kept");
         }
     };
-    Memory { checkpoints, keep: Box::new(keep) }
+    Memory { checkpoints: Box::new(checkpoints), keep: Box::new(keep) }
 }

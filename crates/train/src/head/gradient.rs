@@ -41,7 +41,7 @@ impl HeadTrainer {
             d_g.iter_mut().zip(d_row).for_each(|(d_g, d_row)| *d_g += d_row);
         }
         if let Some((taps, fused)) = &entries.taps {
-            let mut fusion = std::mem::replace(&mut self.fusion, crate::linear::Learnt::Nothing);
+            let mut fusion = std::mem::take(&mut self.fusion);
             self.machine().multiply_back(&self.head.weights().fc, &mut fusion, taps, fused, &d_g, None);
             self.fusion = fusion;
         }
@@ -113,8 +113,7 @@ impl HeadTrainer {
         dy: &[f32],
         dx: Option<&mut [f32]>,
     ) {
-        let mut learnt =
-            std::mem::replace(&mut self.learnt[projection as usize], crate::linear::Learnt::Nothing);
+        let mut learnt = std::mem::take(&mut self.learnt[projection as usize]);
         self.machine().multiply_back(self.matrix(projection), &mut learnt, x, multiplied, dy, dx);
         self.learnt[projection as usize] = learnt;
     }

@@ -13,18 +13,18 @@ mod sample;
 
 pub use sample::Sample;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use half::f16;
 use nano_reasoning_kernels::{PackedMatrix, Pool};
 use nano_reasoning_model::{
-    Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, HeadValues, LayerAdapters, Projection,
+    Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, HeadValues, LayerAdapters, Projection, fnv1a,
 };
 
-use crate::checkpoint::SavedTensor;
+use crate::checkpoint::{Progress, SavedTensor, VERSION};
 use crate::linear::{Learnt, Machine};
 use crate::random::Random;
-use crate::{AdamW, Checkpoint, Error, Fingerprints, Loss, Parameter, Result};
+use crate::{AdamW, Checkpoint, CheckpointInfo, Error, Fingerprints, Loss, Parameter, Result};
 
 /// What of a head is learnt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +38,16 @@ pub enum Strategy {
     },
     /// All its matrices and norms.
     All,
+}
+
+impl Strategy {
+    /// Its name in checkpoints.
+    fn name(self) -> &'static str {
+        match self {
+            Self::LowRank { .. } => "lora",
+            Self::All => "eagle",
+        }
+    }
 }
 
 /// How a head is trained.
@@ -86,6 +96,8 @@ pub struct HeadTrainer {
     norms: Option<Norms>,
     /// Steps taken.
     n_steps: u64,
+    /// Once somebody asked: it takes a look at all matrices.
+    fingerprints: OnceLock<Fingerprints>,
 }
 
 /// What of a head a trainer shares with whoever drafts.
@@ -172,6 +184,7 @@ impl HeadTrainer {
             fusion,
             norms,
             n_steps: 0,
+            fingerprints: OnceLock::new(),
         })
     }
 
@@ -217,16 +230,12 @@ impl HeadTrainer {
     }
 
     /// What its weights and those beside it are recognised by.
-    pub fn fingerprints(&self) -> Fingerprints {
-        let vocabulary =
-            self.rows.tokens()[..self.n_core].iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, token| {
-                (hash ^ u64::from(*token)).wrapping_mul(0x0100_0000_01b3)
-            });
-        Fingerprints {
+    pub fn fingerprints(&self) -> &Fingerprints {
+        self.fingerprints.get_or_init(|| Fingerprints {
             target: format!("{:016x}", self.target.fingerprint()),
             head: format!("{:016x}", self.head.fingerprint()),
-            vocabulary: format!("{vocabulary:016x}"),
-        }
+            vocabulary: format!("{:016x}", fnv1a(self.core_vocab().iter().copied())),
+        })
     }
 
     /// Names and shapes of what is learnt, in the order of [`Self::parameters`].
@@ -247,7 +256,27 @@ impl HeadTrainer {
         names
     }
 
-    pub(crate) fn save(&self) -> Vec<SavedTensor> {
+    /// Its state, for whoever is as far as `progress` says.
+    pub(crate) fn checkpoint(&self, progress: Progress) -> Checkpoint {
+        let strategy = self.training.strategy;
+        let (rank, alpha) = match strategy {
+            Strategy::LowRank { rank, alpha } => (rank, alpha),
+            Strategy::All => (0, 0.0),
+        };
+        let Progress { n_answers, n_tokens_trained, mean_accepted_length, buffer, random } = progress;
+        let info = CheckpointInfo {
+            version: VERSION,
+            strategy: strategy.name().into(),
+            rank,
+            alpha,
+            belongs_to: self.fingerprints().clone(),
+            n_steps: self.n_steps,
+            n_answers,
+            n_tokens_trained,
+            mean_accepted_length,
+            buffer,
+            random,
+        };
         let tensors = self.names().into_iter().zip(self.parameters());
         let mut tensors: Vec<SavedTensor> = tensors
             .map(|((name, shape), parameter)| {
@@ -256,7 +285,7 @@ impl HeadTrainer {
             })
             .collect();
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        tensors
+        Checkpoint { info, tensors }
     }
 
     /// Goes on from `checkpoint`.
@@ -265,6 +294,11 @@ impl HeadTrainer {
     /// [`Error::BadCheckpoint`] if it is not of this target, head and strategy; nothing is changed then.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         let info = &checkpoint.info;
+        let wanted = self.training.strategy.name();
+        if info.strategy != wanted {
+            let found = format!("a checkpoint of the strategy {}", info.strategy);
+            return Err(Error::BadCheckpoint { found, wanted: wanted.into() });
+        }
         let own = self.fingerprints();
         let pairs = [
             ("target", &info.belongs_to.target, &own.target),
@@ -339,15 +373,8 @@ impl HeadTrainer {
 
     /// Drafts over the head's own list of tokens again, without those that samples brought: what comes next does then
     /// not depend on what was before.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub fn forget_context(&mut self) -> Result<()> {
-        if self.rows.tokens().len() > self.n_core {
-            let core = self.rows.tokens()[..self.n_core].to_vec();
-            self.rows = DraftRows::new(&self.target, &core)?;
-        }
-        Ok(())
+    pub fn forget_context(&mut self) {
+        self.rows.truncate(self.n_core);
     }
 
     /// Fuses taps, `[n, n_taps, hidden_dim]`, as the frozen head does, to `[n, hidden_dim]`.

@@ -68,7 +68,9 @@ impl HeadTrainer {
 
     pub(super) fn forward(&mut self, sample: &Sample, bases: &[usize]) -> Result<Trace> {
         self.check(sample, bases)?;
-        self.rows.add(&self.target, &sample.tokens);
+        for &token in &sample.tokens {
+            self.rows.add(&self.target, token);
+        }
         let entries = self.entries(sample, bases);
         let (mut steps, mut slots) = (Vec::<Step>::new(), Vec::<Slots>::new());
         let mut scored = Scored { n_rows: bases.len(), loss: 0.0, n_right: vec![0; bases.len()] };

@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 
 use nano_reasoning_kernels::{Brake, Pool};
 use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
+use serde::Serialize;
 
 use crate::head::HeadParts;
 use crate::recorder::Outlet;
@@ -52,11 +53,11 @@ impl Default for TaskOptions {
 const N_WAITING: usize = 16;
 
 /// What became of a candidate.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Decision {
     /// Whether it was published.
     pub is_accepted: bool,
-    /// Mean accepted length on the held-out answers, by replay: of the published adapters, and of the candidate.
+    /// Mean accepted length on the held-out answers, by replay, of the adapters in use before.
     pub published_length: f64,
     /// The candidate's.
     pub candidate_length: f64,
@@ -87,6 +88,7 @@ pub struct TrainerStatus {
 
 struct Shared {
     brake: Arc<Brake>,
+    slot: Arc<AdapterSlot>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -108,12 +110,19 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Changes what drafts shall be made with, and lets them.
+    fn change_adapters(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        self.slot.publish(state.published.clone().filter(|_| !state.is_withholding));
+    }
 }
 
 /// What a trainer remembers of earlier runs, and where it leaves what it learns.
 pub struct Memory {
-    /// Earlier states under names for people, the latest first.
-    pub checkpoints: Vec<(String, Checkpoint)>,
+    /// Earlier states under names for people, the latest first; none is asked for after one that fits.
+    pub checkpoints: Box<dyn Iterator<Item = (String, Checkpoint)> + Send>,
     /// Gets each state that is published.
     pub keep: Box<dyn FnMut(&Checkpoint) + Send>,
 }
@@ -121,14 +130,13 @@ pub struct Memory {
 impl Default for Memory {
     /// Nothing, and nowhere.
     fn default() -> Self {
-        Self { checkpoints: Vec::new(), keep: Box::new(|_| ()) }
+        Self { checkpoints: Box::new(std::iter::empty()), keep: Box::new(|_| ()) }
     }
 }
 
 /// A thread that trains a head on what its target says.
 pub struct TrainerTask {
     shared: Arc<Shared>,
-    slot: Arc<AdapterSlot>,
     outlet: Arc<Mutex<Outlet>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -141,11 +149,15 @@ impl TrainerTask {
     /// If memory is short.
     pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory) -> Result<Self> {
         let brake = Arc::new(Brake::default());
-        let shared =
-            Arc::new(Shared { brake: brake.clone(), state: Mutex::default(), changed: Condvar::new() });
+        let shared = Arc::new(Shared {
+            brake: brake.clone(),
+            slot: head.adapter_slot().clone(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let (samples, received) = sync_channel(N_WAITING);
         let parts = HeadParts::of(head);
-        let (of_worker, slot) = (shared.clone(), head.adapter_slot().clone());
+        let of_worker = shared.clone();
         let (started, is_started) = sync_channel(1);
         let work = move || {
             lower_priority();
@@ -153,7 +165,7 @@ impl TrainerTask {
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
             match HeadTrainer::of_parts(parts, pool, options.training) {
                 Ok(trainer) => {
-                    let mut worker = Worker::new(of_worker, slot, trainer, options, memory.keep);
+                    let mut worker = Worker::new(of_worker, trainer, options, memory.keep);
                     worker.go_on_from(memory.checkpoints);
                     let _ = started.send(Ok(()));
                     worker.run(&received);
@@ -165,12 +177,7 @@ impl TrainerTask {
         let thread = thread.expect("the system can start a thread");
         is_started.recv().expect("the trainer says whether it starts")?;
         let outlet = Outlet { samples: Some(samples), is_open: true, n_sent: 0 };
-        Ok(Self {
-            shared,
-            slot: head.adapter_slot().clone(),
-            outlet: Arc::new(Mutex::new(outlet)),
-            thread: Some(thread),
-        })
+        Ok(Self { shared, outlet: Arc::new(Mutex::new(outlet)), thread: Some(thread) })
     }
 
     /// One who hands answers on to the trainer.
@@ -195,9 +202,7 @@ impl TrainerTask {
 
     /// Whether drafts are made with what was learnt, from now on; if not, with the head as it was.
     pub fn set_publishing(&self, publishes: bool) {
-        let mut state = self.shared.state();
-        state.is_withholding = !publishes;
-        self.slot.publish(state.published.clone().filter(|_| publishes));
+        self.shared.change_adapters(|state| state.is_withholding = !publishes);
     }
 
     /// How far it is.

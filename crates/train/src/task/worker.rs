@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
-use nano_reasoning_model::AdapterSlot;
-
 use super::{Decision, Shared, TaskOptions};
-use crate::{Checkpoint, CheckpointInfo, HeadTrainer, Random, Result, Sample, Strategy, TrainingBuffer};
+use crate::checkpoint::Progress;
+use crate::{Checkpoint, HeadTrainer, Random, Result, Sample, TrainingBuffer};
 
 /// Of the places where the drafter already guesses right, every so manyth is learnt from.
 const ONE_OF_OTHERS: usize = 6;
@@ -23,7 +22,6 @@ const N_HELD_OUT: usize = 4;
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
-    slot: Arc<AdapterSlot>,
     trainer: HeadTrainer,
     /// Values of the adapters that drafts are made with.
     published: Vec<Vec<f32>>,
@@ -42,14 +40,12 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         shared: Arc<Shared>,
-        slot: Arc<AdapterSlot>,
         trainer: HeadTrainer,
         options: TaskOptions,
         keep: Box<dyn FnMut(&Checkpoint) + Send>,
     ) -> Self {
         Self {
             shared,
-            slot,
             published: trainer.values(),
             trainer,
             buffer: TrainingBuffer::new(options.buffer, options.training.seed),
@@ -64,7 +60,7 @@ impl Worker {
     }
 
     /// Goes on from the first of `checkpoints` that fits; the others are named.
-    pub(super) fn go_on_from(&mut self, checkpoints: Vec<(String, Checkpoint)>) {
+    pub(super) fn go_on_from(&mut self, checkpoints: impl Iterator<Item = (String, Checkpoint)>) {
         for (name, checkpoint) in checkpoints {
             let info = &checkpoint.info;
             let adapters = self.trainer.restore(&checkpoint).and_then(|()| self.trainer.adapters());
@@ -76,37 +72,14 @@ impl Worker {
                     state.status.n_answers = info.n_answers;
                     state.status.n_tokens_trained = info.n_tokens_trained;
                     state.status.n_steps = info.n_steps;
-                    state.published = Some(Arc::new(adapters));
-                    self.slot.publish(state.published.clone());
+                    drop(state);
+                    self.shared.change_adapters(|state| state.published = Some(Arc::new(adapters)));
                     tracing::info!(name, n_steps = info.n_steps, "drafting goes on as learnt before");
                     return;
                 }
                 Err(error) => tracing::warn!(name, %error, "checkpoint not used"),
             }
         }
-    }
-
-    /// The published state, to be kept.
-    fn checkpoint(&self, mean_accepted_length: f64) -> Checkpoint {
-        let status = self.shared.state().status.clone();
-        let (rank, alpha) = match self.options.training.strategy {
-            Strategy::LowRank { rank, alpha } => (rank, alpha),
-            Strategy::All => (0, 0.0),
-        };
-        let info = CheckpointInfo {
-            version: CheckpointInfo::VERSION,
-            strategy: if rank > 0 { "lora" } else { "eagle" }.into(),
-            rank,
-            alpha,
-            belongs_to: self.trainer.fingerprints(),
-            n_steps: self.trainer.n_steps(),
-            n_answers: status.n_answers,
-            n_tokens_trained: status.n_tokens_trained,
-            mean_accepted_length,
-            buffer: (self.buffer.len(), self.buffer.size_bytes()),
-            random: self.random.state(),
-        };
-        Checkpoint { info, tensors: self.trainer.save() }
     }
 
     pub(super) fn run(mut self, received: &Receiver<Sample>) {
@@ -259,13 +232,19 @@ impl Worker {
     /// Keeps the trainer's state, and lets drafts be made with it.
     fn publish(&mut self, mean_accepted_length: f64) -> Result<()> {
         let adapters = Arc::new(self.trainer.adapters()?);
-        let checkpoint = self.checkpoint(mean_accepted_length);
+        let (n_answers, n_tokens_trained) = {
+            let status = &self.shared.state().status;
+            (status.n_answers, status.n_tokens_trained)
+        };
+        let checkpoint = self.trainer.checkpoint(Progress {
+            n_answers,
+            n_tokens_trained,
+            mean_accepted_length,
+            buffer: (self.buffer.len(), self.buffer.size_bytes()),
+            random: self.random.state(),
+        });
         (self.keep)(&checkpoint);
-        let mut state = self.shared.state();
-        state.published = Some(adapters);
-        if !state.is_withholding {
-            self.slot.publish(state.published.clone());
-        }
+        self.shared.change_adapters(|state| state.published = Some(adapters));
         Ok(())
     }
 
