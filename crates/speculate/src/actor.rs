@@ -37,7 +37,7 @@ pub struct DrafterActor {
 
 /// Where a draft begins and how far it may go.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub(crate) struct Limits<'a> {
     pub(crate) max_depth: usize,
     pub(crate) max_width: usize,
     /// Tokens that the cache has room for beside the root.
@@ -46,9 +46,11 @@ pub(crate) struct Limits {
     pub(crate) is_probe: bool,
     /// All is computed whatever it is worth.
     pub(crate) is_fixed: bool,
+    /// What is proposed already, by drafters that cost nothing.
+    pub(crate) known: Option<&'a DraftTree>,
 }
 
-impl Limits {
+impl Limits<'_> {
     /// Draft tokens of a pass at most.
     pub(crate) fn max_rows(&self) -> usize {
         (self.max_depth * self.max_width).min(MAX_ROWS).min(self.room)
@@ -169,11 +171,12 @@ impl DrafterActor {
         tree: &mut DraftTree,
         worth: &Worth,
         sampler: &Sampler,
-        limits: Limits,
+        limits: Limits<'_>,
     ) -> f64 {
         let started = Instant::now();
         let mut draft = Draft {
             tree,
+            known: limits.known,
             worth,
             calibration: &self.calibration,
             sampler,

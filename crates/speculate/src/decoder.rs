@@ -192,6 +192,7 @@ impl SpeculativeDecoder {
             room,
             is_probe: false,
             is_fixed: self.options.is_fixed,
+            known: None,
         };
         let Self { actors, controller, draft, .. } = self;
         controller.draft(actors, history, sampler, limits, draft);

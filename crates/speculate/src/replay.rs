@@ -63,6 +63,7 @@ impl Replay {
             tree.clear();
             let mut draft = Draft {
                 tree: &mut tree,
+                known: None,
                 worth: &self.worth,
                 calibration: &self.calibration,
                 sampler: &self.sampler,

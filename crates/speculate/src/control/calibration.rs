@@ -10,6 +10,10 @@ const N_DEPTHS: usize = 3;
 const PRIOR_WEIGHT: f32 = 3.0;
 /// Outcomes after which an old one counts for less than a third: what confidence means is a trait of the drafter …
 const MEMORY: f32 = 200.0;
+/// What is left at first of the chance of a token against which another drafter spoke.
+const DISSENT_RATE: f32 = 0.25;
+/// How often a drafter that costs is thought to be right at first where one that does not knows nothing.
+const LEAD_RATE: f32 = 0.6;
 /// … and how often it is right one of the text.
 const DEPTH_MEMORY: f32 = 25.0;
 
@@ -17,6 +21,10 @@ const DEPTH_MEMORY: f32 = 25.0;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Calibration {
     bins: [[Rate; N_BINS]; N_DEPTHS],
+    /// The same where a drafter that was asked before says something else.
+    dissent: [Rate; N_BINS],
+    /// How often the likeliest proposal was taken where a drafter that costs nothing was so confident of its own.
+    lead: [Rate; N_BINS],
     /// Whether the likeliest proposal was taken, by depth.
     depths: [Rate; 32],
 }
@@ -25,7 +33,14 @@ impl Default for Calibration {
     /// Takes confidence at its word, a little less at its ends.
     fn default() -> Self {
         let bin = |i: usize| Rate::new(bin_centre(i), PRIOR_WEIGHT);
-        Self { bins: [std::array::from_fn(bin); N_DEPTHS], depths: [Rate::new(0.6, PRIOR_WEIGHT); 32] }
+        let dissent = |i: usize| Rate::new(DISSENT_RATE * bin_centre(i), PRIOR_WEIGHT);
+        let lead = |i: usize| Rate::new(LEAD_RATE + (1.0 - LEAD_RATE) * bin_centre(i), PRIOR_WEIGHT);
+        Self {
+            bins: [std::array::from_fn(bin); N_DEPTHS],
+            dissent: std::array::from_fn(dissent),
+            lead: std::array::from_fn(lead),
+            depths: [Rate::new(0.6, PRIOR_WEIGHT); 32],
+        }
     }
 }
 
@@ -34,6 +49,16 @@ impl Calibration {
     pub(crate) fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
         let bins = &self.bins[depth.min(N_DEPTHS - 1)];
         neighbours(confidence).iter().map(|&(bin, share)| bins[bin].get() * share).sum()
+    }
+
+    /// Chance that a token proposed with `confidence` is taken though a drafter that was asked before says another.
+    pub(crate) fn dissent_hit_probability(&self, confidence: f32) -> f32 {
+        neighbours(confidence).iter().map(|&(bin, share)| self.dissent[bin].get() * share).sum()
+    }
+
+    /// Chance that the likeliest token is taken where a drafter that costs nothing has `confidence` in its own.
+    pub(crate) fn lead_hit_probability(&self, confidence: f32) -> f32 {
+        neighbours(confidence).iter().map(|&(bin, share)| self.lead[bin].get() * share).sum()
     }
 
     /// Chance that the likeliest token at `depth` is taken, whatever its confidence.
@@ -45,6 +70,20 @@ impl Calibration {
     pub(crate) fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
         for (bin, share) in neighbours(confidence) {
             self.bins[depth.min(N_DEPTHS - 1)][bin].add(is_hit, share, MEMORY);
+        }
+    }
+
+    /// Learns what became of a proposal against which a drafter that was asked before said another.
+    pub(crate) fn add_dissent(&mut self, confidence: f32, is_hit: bool) {
+        for (bin, share) in neighbours(confidence) {
+            self.dissent[bin].add(is_hit, share, MEMORY);
+        }
+    }
+
+    /// Learns whether the target took the likeliest token where a drafter that costs nothing had `confidence` in its own.
+    pub(crate) fn add_lead(&mut self, confidence: f32, is_hit: bool) {
+        for (bin, share) in neighbours(confidence) {
+            self.lead[bin].add(is_hit, share, MEMORY);
         }
     }
 

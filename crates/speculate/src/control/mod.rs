@@ -1,9 +1,10 @@
 //! What to draft, and how far: prices, chances, and the choice they lead to.
 //!
 //! Each cycle the [`Controller`] sets prices from the times it has measured. Free drafters are asked always;
-//! of those that cost, the one that promises most, and only if that is more than the free ones have already
-//! found. Within a draft each step and each row must pay for itself, and last the likeliest rows are kept,
-//! as many as pay together. None is a legal answer.
+//! of those that cost, the one that promises most, if it pays at all. It leads, and computes a step only where
+//! that brings more than the free ones' proposals, which then follow it: what they say where it says something
+//! else is rarely right, and has a calibration of its own. Each row must pay for itself, and last the likeliest
+//! rows are kept, as many as pay together. None is a legal answer.
 
 mod calibration;
 mod verify_cost;
@@ -27,6 +28,8 @@ const RATE_SHARE: f64 = 0.06;
 pub(crate) struct Controller {
     pub(crate) cost: VerifyCost,
     worth: Worth,
+    /// What the drafters proposed that cost nothing.
+    free: DraftTree,
     /// Tokens and seconds of a recent cycle, on average.
     recent: Option<(f64, f64)>,
     /// Of the cycle under way.
@@ -75,7 +78,7 @@ impl Controller {
         actors: &mut [DrafterActor],
         context: &[u32],
         sampler: &Sampler,
-        limits: Limits,
+        limits: Limits<'_>,
         tree: &mut DraftTree,
     ) {
         tree.clear();
@@ -83,8 +86,8 @@ impl Controller {
         if limits.max_depth == 0 || !self.price(context.len() - 1, limits) {
             return;
         }
-        let Self { worth, choice, .. } = self;
-        let ask = |actors: &mut [DrafterActor], drafter: usize, limits: Limits, tree: &mut DraftTree| {
+        let Self { worth, choice, free: known, .. } = self;
+        let ask = |actors: &mut [DrafterActor], drafter: usize, limits: Limits<'_>, tree: &mut _| {
             let seconds = actors[drafter].draft(drafter, context, tree, worth, sampler, limits);
             Asked { drafter, seconds, is_probe: limits.is_probe }
         };
@@ -112,28 +115,34 @@ impl Controller {
             }
         }
         let best = choice.expected.iter().max_by(|a, b| a.value.total_cmp(&b.value));
-        if let Some(best) = best.filter(|best| best.value > choice.at_hand.max(0.0)) {
+        if let Some(best) = best.filter(|best| best.value > 0.0) {
             chosen = Some((best.drafter, false));
         }
         if let Some((drafter, is_probe)) = chosen {
             // The one that knows more speaks first; the free ones add what it leaves.
+            std::mem::swap(tree, known);
             tree.clear();
-            choice.asked.push(ask(actors, drafter, Limits { is_probe, ..limits }, tree));
-            for &drafter in &free {
-                ask(actors, drafter, limits, tree);
+            let asked = ask(actors, drafter, Limits { is_probe, known: Some(known), ..limits }, tree);
+            if tree.votes.is_empty() {
+                std::mem::swap(tree, known);
+            } else {
+                choice.asked.push(asked);
+                for &drafter in &free {
+                    ask(actors, drafter, limits, tree);
+                }
             }
         }
         tree.prune(worth);
     }
 
     /// Sets the prices of a cycle after `context_len` tokens; false if the time of a plain pass is yet to be measured.
-    fn price(&mut self, context_len: usize, limits: Limits) -> bool {
+    fn price(&mut self, context_len: usize, limits: Limits<'_>) -> bool {
         let max_rows = limits.max_rows();
         if limits.is_fixed {
             self.worth.set(0.0, max_rows, |n| n as f64);
             return true;
         }
-        let Self { cost, worth, recent, choice } = self;
+        let Self { cost, worth, recent, choice, .. } = self;
         let Some(plain_s) = cost.seconds(1, context_len).filter(|_| cost.knows_plain(context_len)) else {
             return false;
         };

@@ -29,12 +29,22 @@ impl Worth {
 
     /// Whether a row that is taken with chance `reach` shall join `n_rows` others.
     pub(crate) fn is_worth_a_row(&self, n_rows: usize, reach: f64) -> bool {
-        self.marginal_s.get(n_rows).is_some_and(|&marginal_s| reach > self.rate * marginal_s)
+        self.is_worth_a_step(n_rows, reach, 0.0)
     }
 
     /// Whether a step of `step_s` shall be computed for such a row.
     pub(crate) fn is_worth_a_step(&self, n_rows: usize, reach: f64, step_s: f64) -> bool {
-        self.marginal_s.get(n_rows).is_some_and(|&marginal_s| reach > self.rate * (marginal_s + step_s))
+        self.step_value(n_rows, reach, step_s).is_some_and(|value| value > 0.0)
+    }
+
+    /// Tokens that such a row brings beyond what it and a step of `step_s` for it cost; `None` if there is no room for it.
+    pub(crate) fn step_value(&self, n_rows: usize, reach: f64, step_s: f64) -> Option<f64> {
+        self.marginal_s.get(n_rows).map(|&marginal_s| reach - self.price(marginal_s + step_s))
+    }
+
+    /// Tokens that could be had in `seconds`.
+    pub(crate) fn price(&self, seconds: f64) -> f64 {
+        self.rate * seconds
     }
 
     /// How many of the rows with these chances, in descending order, shall be verified.

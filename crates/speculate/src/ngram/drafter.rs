@@ -174,8 +174,7 @@ impl Drafter for NgramDrafter {
         while let Some(Branch { step, token, confidence, .. }) = self.likeliest() {
             let Step { node, depth, .. } = self.steps[step];
             let Some(proposed) = draft.propose(node.map(|(node, ..)| node), token, confidence) else {
-                // What is left is less likely still.
-                break;
+                continue; // A less likely one may be what another drafter proposed.
             };
             if depth + 1 < draft.max_depth() {
                 let next = self.predict(context, Some((proposed, token, step)));

@@ -21,6 +21,7 @@ fn draft_with(
     worth.set(1.0, 64, |n| 1.0 + row_cost * n as f64);
     let mut draft = Draft {
         tree: &mut tree,
+        known: None,
         worth: &worth,
         calibration: &Calibration::default(),
         sampler: &Sampler::new(params).unwrap(),
