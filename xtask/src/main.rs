@@ -9,6 +9,7 @@ mod oracle;
 mod peers;
 mod steps;
 mod tidy;
+mod trials;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Command {
     Peers(Box<peers::Options>),
     /// Make prompts of three domains, to measure what is learnt
     Domains(domains::Options),
+    /// Make prompts that are hard or easy for speculation: editing, noise, foreign languages, long contexts
+    Trials(trials::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Oracle => oracle::run(),
         Command::Peers(options) => peers::run(&options),
         Command::Domains(options) => domains::run(&options),
+        Command::Trials(options) => trials::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
