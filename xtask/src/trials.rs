@@ -58,10 +58,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         });
         write(&options.out.join(format!("{name}.jsonl")), &lines.collect::<String>())
     };
-    save("editing", EDITS.iter().map(|edit| editing(&root, edit)).collect::<anyhow::Result<_>>()?)?;
+    save("editing", EDITS.iter().map(|edit| editing(root, edit)).collect::<anyhow::Result<_>>()?)?;
     save("noise", noise())?;
     save("languages", LANGUAGES.map(str::to_owned).to_vec())?;
-    let sources = sources(&root)?;
+    let sources = sources(root)?;
     for (name, n_tokens) in [("long-1k", 1_000), ("long-8k", 8_000), ("long-16k", 16_000)] {
         let text: String = sources.chars().take(n_tokens * CHARS_PER_TOKEN).collect();
         let questions =

@@ -42,10 +42,44 @@ pub(super) struct SpeculationOptions {
     /// Ways of our own: values of --drafter
     #[arg(long, value_delimiter = ',', default_value = "auto")]
     drafters: Vec<String>,
+    /// Let drafts on both sides always be chains of so many tokens, to compare acceptance
+    #[arg(long, value_name = "N")]
+    fixed_draft: Option<usize>,
 }
 
-/// Tokens and seconds of decoding, by task.
-type Speeds = BTreeMap<String, (f64, f64)>;
+/// What one way did on one task in one round.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    tokens: f64,
+    seconds: f64,
+    drafted: f64,
+    accepted: f64,
+}
+
+/// A way's sums: by task, one for each round.
+type Speeds = BTreeMap<String, Vec<Sums>>;
+
+impl std::ops::AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.tokens += other.tokens;
+        self.seconds += other.seconds;
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+    }
+}
+
+impl Sums {
+    fn of<'a>(rounds: impl IntoIterator<Item = &'a Self>) -> Self {
+        rounds.into_iter().fold(Self::default(), |mut sum, round| {
+            sum += *round;
+            sum
+        })
+    }
+
+    fn speed(self) -> f64 {
+        self.tokens / self.seconds
+    }
+}
 
 /// All ways of a model, each with its speeds, ours first.
 pub(super) struct Compared {
@@ -72,11 +106,19 @@ pub(super) fn run(bench: &Bench, model: &Model, options: &SpeculationOptions) ->
                 for (i, way, side) in
                     [(0, "plain".to_owned(), "standard"), (i + 1, drafter.clone(), "speculative")]
                 {
-                    let n_tokens = number(both, &format!("/{side}/n_tokens"))?;
-                    let speed = number(both, &format!("/{side}/tokens_per_second"))?;
-                    let sums = ways.entry((i, format!("ours, {way}"))).or_default().entry(task.clone());
-                    let (tokens, seconds) = sums.or_default();
-                    (*tokens, *seconds) = (*tokens + n_tokens, *seconds + n_tokens / speed);
+                    let tokens = number(both, &format!("/{side}/n_tokens"))?;
+                    let seconds = tokens / number(both, &format!("/{side}/tokens_per_second"))?;
+                    let mut sums = Sums { tokens, seconds, ..Sums::default() };
+                    if i > 0 {
+                        // Each verify brings a token of its own beside the accepted ones.
+                        let tau = number(both, "/speculative/mean_accepted_length")?;
+                        let rate = number(both, "/speculative/acceptance_rate")?;
+                        sums.accepted = tokens * (1.0 - 1.0 / tau);
+                        sums.drafted = if rate > 0.0 { sums.accepted / rate } else { 0.0 };
+                    }
+                    // Plain decoding is measured with each drafter.
+                    let rounds = ways.entry((i, format!("ours, {way}"))).or_default();
+                    add(rounds.entry(task.clone()).or_default(), round, sums);
                 }
             }
             is_identical &= report["identical_output"] == true;
@@ -84,12 +126,21 @@ pub(super) fn run(bench: &Bench, model: &Model, options: &SpeculationOptions) ->
         for (i, kind) in options.kinds.iter().enumerate() {
             println!("round {round}: llama.cpp, {kind}");
             let speeds = ways.entry((100 + i, format!("llama.cpp, {kind}"))).or_default();
-            theirs(bench, model, &draft_model, options, kind, &prompts, speeds)?;
+            let round_sums = theirs(bench, model, &draft_model, options, kind, &prompts)?;
+            for (task, sums) in round_sums {
+                add(speeds.entry(task).or_default(), round, sums);
+            }
         }
     }
     std::fs::remove_file(&file)?;
     let ways = ways.into_iter().map(|((_, way), speeds)| (way, speeds)).collect();
     Ok(Compared { ways, is_identical })
+}
+
+/// Adds to a task's sums of `round`, counted from 1.
+fn add(rounds: &mut Vec<Sums>, round: usize, sums: Sums) {
+    rounds.resize(round.max(rounds.len()), Sums::default());
+    rounds[round - 1] += sums;
 }
 
 fn ours(
@@ -109,6 +160,9 @@ fn ours(
         _ => &mut command,
     };
     command.args(["--compare", "--iterations", "1", "--drafter", drafter, "--json"]);
+    if let Some(n) = options.fixed_draft {
+        command.args(["--fixed-draft", "--tree=1", "--draft-count", &n.to_string()]);
+    }
     command.args([
         "-m",
         &options.max_tokens.to_string(),
@@ -126,9 +180,13 @@ fn theirs(
     options: &SpeculationOptions,
     kind: &str,
     prompts: &[Value],
-    speeds: &mut Speeds,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<BTreeMap<String, Sums>> {
+    let mut of_task: BTreeMap<String, Sums> = BTreeMap::new();
     let mut arguments = vec!["--spec-type".to_owned(), kind.to_owned()];
+    if let Some(n) = options.fixed_draft.filter(|_| kind.starts_with("draft-")) {
+        let limits = ["--spec-draft-n-max", &n.to_string(), "--spec-draft-p-min", "0"].map(str::to_owned);
+        arguments.extend(limits);
+    }
     if kind == "draft-simple" {
         let path = draft_model.path.to_string_lossy().into_owned();
         arguments.extend(["-md".to_owned(), path, "-td".to_owned(), bench.n_threads.to_string()]);
@@ -155,14 +213,19 @@ fn theirs(
                 "top_k": 40, "top_p": 0.9, "min_p": 0.0, "seed": 1,
             });
             let reply = server.post("/v1/chat/completions", &request)?;
-            let (tokens, seconds) = speeds.entry(task.clone()).or_default();
-            *tokens += number(&reply, "/timings/predicted_n")?;
-            *seconds += number(&reply, "/timings/predicted_ms")? / 1e3;
+            // Only a reply with a draft in it counts drafts.
+            let count = |key: &str| reply["timings"][key].as_f64().unwrap_or(0.0);
+            *of_task.entry(task.clone()).or_default() += Sums {
+                tokens: number(&reply, "/timings/predicted_n")?,
+                seconds: number(&reply, "/timings/predicted_ms")? / 1e3,
+                drafted: count("draft_n"),
+                accepted: count("draft_n_accepted"),
+            };
             let text = reply.pointer("/choices/0/message/content").and_then(Value::as_str);
             messages.push(json!({ "role": "assistant", "content": text.context("an answer without text")? }));
         }
     }
-    Ok(())
+    Ok(of_task)
 }
 
 /// Writes our head as a user would for llama.cpp.
@@ -194,31 +257,48 @@ fn read(path: &Path, per_task: usize) -> anyhow::Result<Vec<Value>> {
 }
 
 impl Compared {
-    /// A table: a line a task, a column a way; tokens a second, and each relative to our plain decoding.
+    /// A table: a line a task, a column a way; tokens a second, and each relative to our plain decoding. Below it the
+    /// means, their spread over the rounds, and the share of drafted tokens that were accepted.
     pub(super) fn markdown(&self) -> String {
         let tasks: Vec<&String> = self.ways[0].1.keys().collect();
         let mut text = String::from("| task |");
         self.ways.iter().for_each(|(way, _)| text += &format!(" {way} |"));
         text += &format!("\n|---|{}\n", "---|".repeat(self.ways.len()));
-        let speed = |speeds: &Speeds, task: &str| {
-            speeds.get(task).map_or(f64::NAN, |(tokens, seconds)| tokens / seconds)
-        };
+        let all = |speeds: &Speeds, task: &str| Sums::of(&speeds[task]).speed();
         let plain = &self.ways[0].1;
-        let mut ratios = vec![0.0; self.ways.len()];
-        for task in &tasks {
+        for &task in &tasks {
             text += &format!("| {task} |");
-            for ((_, speeds), ratio) in self.ways.iter().zip(&mut ratios) {
-                let (speed, plain) = (speed(speeds, task), speed(plain, task));
-                *ratio += speed / plain / tasks.len() as f64;
-                text += &format!(" {speed:.1} ({:.2} ×) |", speed / plain);
+            for (_, speeds) in &self.ways {
+                let speed = all(speeds, task);
+                text += &format!(" {speed:.1} ({:.2} ×) |", speed / all(plain, task));
             }
             text += "\n";
         }
+        let mean = |ratio: &dyn Fn(&str) -> f64| {
+            tasks.iter().map(|task| ratio(task)).sum::<f64>() / tasks.len() as f64
+        };
+        let means: Vec<f64> =
+            self.ways.iter().map(|(_, speeds)| mean(&|task| all(speeds, task) / all(plain, task))).collect();
         text += "| mean |";
-        ratios.iter().for_each(|ratio| text += &format!(" {ratio:.2} × |"));
+        means.iter().for_each(|mean| text += &format!(" {mean:.2} × |"));
+        text += "\n| mean by round |";
+        for (_, speeds) in &self.ways {
+            let n_rounds = speeds.values().map(Vec::len).max().unwrap_or(0);
+            let of_round = |i: usize| mean(&|task| speeds[task][i].speed() / plain[task][i].speed());
+            let rounds: Vec<String> = (0..n_rounds).map(|i| format!("{:.2}", of_round(i))).collect();
+            text += &format!(" {} |", rounds.join(", "));
+        }
+        text += "\n| accepted of drafted |";
+        for (_, speeds) in &self.ways {
+            let sums = Sums::of(speeds.values().flatten());
+            text += &match sums.drafted {
+                0.0 => " |".to_owned(),
+                drafted => format!(" {:.1} % |", 100.0 * sums.accepted / drafted),
+            };
+        }
         let best = |side: &str| {
-            let of_side = self.ways.iter().zip(&ratios).filter(|((way, _), _)| way.starts_with(side));
-            of_side.map(|(_, ratio)| *ratio).fold(f64::NAN, f64::max)
+            let of_side = self.ways.iter().zip(&means).filter(|((way, _), _)| way.starts_with(side));
+            of_side.map(|(_, mean)| *mean).fold(f64::NAN, f64::max)
         };
         text += &format!(
             "\n\nOur best ÷ llama.cpp's best, mean over tasks: {:.2}. Our text with and without speculation: {}.\n",
@@ -230,9 +310,15 @@ impl Compared {
 
     pub(super) fn json(&self) -> Value {
         let ways = self.ways.iter().map(|(way, speeds)| {
-            let tasks: BTreeMap<&String, f64> =
-                speeds.iter().map(|(task, (tokens, seconds))| (task, tokens / seconds)).collect();
-            json!({ "way": way, "tokens_per_second": tasks })
+            let tasks: BTreeMap<&String, Value> = speeds
+                .iter()
+                .map(|(task, rounds)| {
+                    let speeds: Vec<f64> = rounds.iter().map(|round| round.speed()).collect();
+                    let all = Sums::of(rounds);
+                    (task, json!({ "tokens_per_second": speeds, "drafted": all.drafted, "accepted": all.accepted }))
+                })
+                .collect();
+            json!({ "way": way, "tasks": tasks })
         });
         json!({ "ways": ways.collect::<Vec<_>>(), "identical_output": self.is_identical })
     }
