@@ -1,7 +1,7 @@
 //! The trainer in the background: answers come in, adapters go out.
 //!
 //! ```text
-//! answer   →  every fourth is held out; the others are learnt from, with some of the buffer
+//! answer   →  every fourth is held out for a time; the others are learnt from, with some of the buffer
 //! learn    →  steps, while nobody waits for an answer
 //! gate     →  candidate and published adapters guess the held-out answers: the candidate is published if it is
 //!             as good; after a few that are not, the trainer goes back to the published ones

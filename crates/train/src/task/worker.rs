@@ -17,7 +17,7 @@ const MAX_REJECTED: usize = 3;
 const CHUNK_ROWS: usize = 64;
 /// Every so manyth answer is held out.
 const HOLD_OUT: u64 = 4;
-/// Answers held out at most, the latest.
+/// Answers held out at most, the latest; older ones are learnt from in the end.
 const N_HELD_OUT: usize = 4;
 
 pub(super) struct Worker {
@@ -130,10 +130,12 @@ impl Worker {
         if n_answers % HOLD_OUT == HOLD_OUT - 1 {
             self.published_length = None;
             self.held_out.push_back(sample);
-            if self.held_out.len() > N_HELD_OUT {
-                self.held_out.pop_front();
+            if self.held_out.len() <= N_HELD_OUT {
+                return Ok(());
             }
-            return Ok(());
+            // It has served: what came after it judges from now on.
+            let Some(oldest) = self.held_out.pop_front() else { return Ok(()) };
+            sample = oldest;
         }
         self.debt += sample.n_bases() as f64 * self.options.n_passes;
         let n_right = self.guess(&sample)?;
