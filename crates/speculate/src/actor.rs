@@ -5,14 +5,10 @@ use std::time::Instant;
 
 use nano_reasoning_engine::Sampler;
 
-use crate::control::{Calibration, Worth};
+use crate::control::{Calibration, Rest, Worth};
 use crate::draft::DraftTree;
 use crate::{Draft, Drafter, Result};
 
-/// Cycles that a drafter rests when it does not pay; each time it still does not, twice as many, …
-const FIRST_REST: u32 = 4;
-/// … up to this.
-const MAX_REST: u32 = 512;
 /// Draft tokens of a pass at most: a row costs ever more of what it can bring.
 const MAX_ROWS: usize = 31;
 /// Tokens that a step may read beside its own without being much longer.
@@ -29,9 +25,7 @@ pub struct DrafterActor {
     /// Seconds that a step takes, and that each token takes which it has to read first.
     step_s: Mean,
     read_s: Mean,
-    /// Cycles before it is tried again, and the next rest.
-    rest: u32,
-    next_rest: u32,
+    rest: Rest,
     is_dropped: bool,
 }
 
@@ -75,8 +69,7 @@ impl DrafterActor {
             calibration: Calibration::default(),
             step_s: Mean::default(),
             read_s: Mean::default(),
-            rest: 0,
-            next_rest: FIRST_REST,
+            rest: Rest::default(),
             is_dropped: false,
         }
     }
@@ -84,11 +77,6 @@ impl DrafterActor {
     /// The drafter's name.
     pub fn name(&self) -> &str {
         self.drafter.name()
-    }
-
-    /// Layers of the target that it reads.
-    pub fn taps(&self) -> &[usize] {
-        self.drafter.taps()
     }
 
     /// Whether it failed and is asked no more.
@@ -123,20 +111,14 @@ impl DrafterActor {
         best
     }
 
-    /// Whether its turn has come though it is not expected to pay: ever more rarely, to see if that has changed.
+    /// Whether its turn has come though it is not expected to pay.
     pub(crate) fn is_due(&mut self) -> bool {
-        self.rest = self.rest.saturating_sub(1);
-        if self.rest > 0 {
-            return false;
-        }
-        self.rest = self.next_rest;
-        self.next_rest = (2 * self.next_rest).min(MAX_REST);
-        true
+        self.rest.is_over()
     }
 
     /// It paid: rests start small again.
     pub(crate) fn refresh(&mut self) {
-        (self.rest, self.next_rest) = (0, FIRST_REST);
+        self.rest = Rest::default();
     }
 
     /// Whether it can draft after `len` tokens: it has been told of them all, and has not failed.

@@ -7,10 +7,12 @@
 //! rows are kept, as many as pay together. None is a legal answer.
 
 mod calibration;
+mod rest;
 mod verify_cost;
 mod worth;
 
 pub(crate) use calibration::Calibration;
+pub(crate) use rest::Rest;
 pub(crate) use worth::Worth;
 
 use nano_reasoning_engine::Sampler;
@@ -30,6 +32,8 @@ pub(crate) struct Controller {
     worth: Worth,
     /// What the drafters proposed that cost nothing.
     free: DraftTree,
+    /// Since a row was last verified.
+    rest: Rest,
     /// Tokens and seconds of a recent cycle, on average.
     recent: Option<(f64, f64)>,
     /// Of the cycle under way.
@@ -133,6 +137,12 @@ impl Controller {
             }
         }
         tree.prune(worth);
+        if !tree.nodes.is_empty() {
+            self.rest = Rest::default();
+        } else if tree.votes.iter().any(|vote| vote.parent.is_none()) && self.rest.is_over() {
+            // What rows cost was measured once, perhaps while something else ran.
+            tree.take_first();
+        }
     }
 
     /// Sets the prices of a cycle after `context_len` tokens; false if the time of a plain pass is yet to be measured.

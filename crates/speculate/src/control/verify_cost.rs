@@ -7,6 +7,10 @@ const FIRST_CONTEXT: usize = 512;
 const N_CONTEXTS: usize = 10;
 /// What a row is thought to add to a pass of one, before any is measured.
 const PRIOR_ROW: f64 = 0.15;
+/// So many measurements of a number of rows count whole if they are faster: what interrupts a pass only slows it.
+const FEW: u32 = 3;
+/// A first measurement is believed up to so many times what was expected.
+const MAX_SURPRISE: f64 = 1.5;
 /// Share of a new measurement in what is known of its own number of rows …
 const OWN_SHARE: f64 = 0.12;
 /// … and in the speed of the whole machine, which drifts with load and heat.
@@ -19,11 +23,17 @@ pub(crate) struct VerifyCost {
     slowness: f64,
     /// `[N_CONTEXTS][MAX_ROWS]`: seconds at slowness 1.
     times_s: Vec<[Option<f64>; MAX_ROWS]>,
+    /// How often each was measured, up to [`FEW`].
+    n_measured: Vec<[u32; MAX_ROWS]>,
 }
 
 impl Default for VerifyCost {
     fn default() -> Self {
-        Self { slowness: 1.0, times_s: vec![[None; MAX_ROWS]; N_CONTEXTS] }
+        Self {
+            slowness: 1.0,
+            times_s: vec![[None; MAX_ROWS]; N_CONTEXTS],
+            n_measured: vec![[0; MAX_ROWS]; N_CONTEXTS],
+        }
     }
 }
 
@@ -34,11 +44,22 @@ impl VerifyCost {
         if !is_sound {
             return;
         }
-        let own = &mut self.times_s[context_index(context_len)][n_rows - 1];
+        let context = context_index(context_len);
+        let expected = self.times_s[context].iter().any(Option::is_some);
+        let expected = expected.then(|| self.seconds(n_rows, context_len)).flatten();
+        let n_measured = &mut self.n_measured[context][n_rows - 1];
+        let is_new = *n_measured < FEW;
+        *n_measured += u32::from(is_new);
+        let own = &mut self.times_s[context][n_rows - 1];
         let Some(time_s) = own else {
-            *own = Some(seconds / self.slowness);
+            let believed = expected.map_or(seconds, |expected| seconds.min(MAX_SURPRISE * expected));
+            *own = Some(believed / self.slowness);
             return;
         };
+        if is_new && seconds < *time_s * self.slowness {
+            *time_s = seconds / self.slowness;
+            return;
+        }
         // A pass that was interrupted says little.
         let surprise = (seconds / (*time_s * self.slowness)).clamp(0.5, 2.0);
         *time_s *= surprise.powf(OWN_SHARE);
@@ -104,6 +125,16 @@ mod tests {
         }
         assert!(cost.seconds(1, 0).unwrap() > 0.030);
         assert!((cost.seconds(4, 0).unwrap() - 0.060).abs() < 1e-3);
+    }
+
+    #[test]
+    fn an_interrupted_first_measurement_is_mended_by_the_next() {
+        let mut cost = VerifyCost::default();
+        cost.add(1, 0, 0.020);
+        cost.add(3, 0, 0.500);
+        assert!(cost.seconds(3, 0).unwrap() < 0.040, "it is not believed whole");
+        cost.add(3, 0, 0.028);
+        assert!((cost.seconds(3, 0).unwrap() - 0.028).abs() < 1e-9);
     }
 
     #[test]

@@ -71,6 +71,18 @@ impl DraftTree {
         }
     }
 
+    /// Makes a node of the first token that was named to follow the context, whether or not that is worth it.
+    pub(crate) fn take_first(&mut self) {
+        let first = self.votes.iter().find(|vote| vote.parent.is_none());
+        self.nodes.extend(first.map(|vote| DraftNode {
+            token: vote.token,
+            parent: None,
+            depth: 0,
+            hit_probability: vote.confidence,
+            reach_probability: vote.confidence,
+        }));
+    }
+
     /// Chances of the nodes, the greatest first.
     pub(crate) fn reaches(&self) -> Vec<f64> {
         let mut reaches: Vec<f64> = self.nodes.iter().map(|node| f64::from(node.reach_probability)).collect();
@@ -169,5 +181,20 @@ mod tests {
         assert_eq!(pass.tokens(), [7, 1, 4]);
         assert!(pass.is_chain());
         assert_eq!((tree.child(Some(0), 4), tree.child(None, 4)), (Some(1), None));
+    }
+
+    #[test]
+    fn a_token_that_was_not_worth_a_row_can_be_taken_all_the_same() {
+        let vote = |token, parent, is_first| {
+            let (depth, is_dissent) = (0, false);
+            Vote { drafter: 0, parent, token, depth, confidence: 0.4, is_first, is_dissent }
+        };
+        let mut tree =
+            DraftTree { votes: vec![vote(5, None, true), vote(6, None, false)], ..DraftTree::default() };
+        tree.take_first();
+        assert_eq!(tree.token_tree(7).unwrap().tokens(), [7, 5]);
+        tree.clear();
+        tree.take_first();
+        assert!(tree.nodes.is_empty(), "nobody named one");
     }
 }
