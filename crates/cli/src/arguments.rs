@@ -11,6 +11,7 @@ use nano_reasoning::tier::Tier;
 use nano_reasoning::{DrafterChoice, GenerationConfig, Sampling, Speculation};
 use nano_reasoning_kernels::Kernels;
 
+use crate::benchmark::plot::svg_path;
 use crate::failure::Usage;
 
 /// Run a language model on this machine
@@ -319,6 +320,9 @@ pub(crate) struct BenchmarkArgs {
     /// Prompts of the same kind that are not learnt from
     #[arg(long, value_name = "FILE", requires = "adapts")]
     pub(crate) held_out: Option<PathBuf>,
+    /// Draw how drafting went over the answers to --prompts: learning, not learning, and by n-grams alone
+    #[arg(long, value_name = "FILE.svg", requires = "adapts", value_parser = svg_path)]
+    pub(crate) plot: Option<PathBuf>,
     /// Longest answer, in tokens [default: 64, or 256 with --prompts]
     #[arg(short, long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<usize>,
