@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use nano_reasoning::config::Overrides;
+use nano_reasoning::config::{LearningStrategy, Overrides};
 use nano_reasoning::tier::Tier;
 use nano_reasoning::{DrafterChoice, GenerationConfig, Sampling, Speculation};
 use nano_reasoning_kernels::Kernels;
@@ -34,7 +34,8 @@ Examples:
   nano-reasoning --model ./my.gguf chat                a model of your own
 
 Environment: NANO_REASONING_CACHE, NANO_REASONING_CHECKPOINTS, NANO_REASONING_CONFIG,
-NANO_REASONING_LOG_LEVEL (off, error, warn, info, debug, trace), NANO_REASONING_DEBUG (0, 1)";
+NANO_REASONING_LOG_LEVEL (off, error, warn, info, debug, trace), NANO_REASONING_DEBUG (0, 1),
+NANO_REASONING_STRATEGY (frozen, lora)";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -187,6 +188,12 @@ struct LearningArgs {
         default_missing_value = "true", help_heading = "Speculation and learning"
     )]
     training: Option<bool>,
+    /// What of the drafter learns by gradients; calibration, vocabulary and history learn anyway [default: the tier's]
+    #[arg(
+        long, global = true, value_name = "NAME", ignore_case = true, value_parser = strategies(),
+        help_heading = "Speculation and learning"
+    )]
+    strategy: Option<LearningStrategy>,
     /// Step size of learning
     #[arg(
         long,
@@ -516,6 +523,7 @@ impl GlobalArgs {
             temperature: answer.temperature,
             draft_count: if answer.no_speculation { Some(0) } else { learning.draft_count },
             is_training_enabled: learning.training,
+            strategy: learning.strategy,
             learning_rate: learning.learning_rate,
             batch_size: learning.batch_size,
             buffer_capacity: learning.buffer_capacity,
@@ -562,6 +570,11 @@ impl AnswerArgs {
 fn drafters() -> impl TypedValueParser<Value = DrafterChoice> {
     PossibleValuesParser::new(DrafterChoice::ALL.map(DrafterChoice::name))
         .try_map(|name| name.parse::<DrafterChoice>())
+}
+
+fn strategies() -> impl TypedValueParser<Value = LearningStrategy> {
+    PossibleValuesParser::new(LearningStrategy::ALL.map(LearningStrategy::name))
+        .try_map(|name| name.parse::<LearningStrategy>())
 }
 
 fn tiers() -> impl TypedValueParser<Value = Tier> {

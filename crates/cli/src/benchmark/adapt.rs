@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
+use nano_reasoning::config::LearningStrategy;
 use nano_reasoning::{GenerationConfig, TrainerStatus};
 use serde_json::json;
 
@@ -19,6 +20,7 @@ use super::curves::{self, Curve};
 use super::prompts::{MAX_TOKENS, Prompt, Sums, answer, rate};
 use super::{Report, plot};
 use crate::arguments::BenchmarkArgs;
+use crate::failure::Usage;
 use crate::output;
 use crate::progress::Spinner;
 use crate::session::Session;
@@ -34,6 +36,15 @@ struct Task {
     n_different: usize,
 }
 
+/// Finds out before anything is read or measured what would be in vain.
+pub(super) fn check(config: &GenerationConfig, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
+    if arguments.adapts && config.overrides.strategy == Some(LearningStrategy::Frozen) {
+        let message = "--strategy is frozen; --adapt wants lora: it measures what gradients bring";
+        return Err(Usage(message.into()).into());
+    }
+    arguments.plot.as_deref().map_or(Ok(()), plot::check_folder)
+}
+
 pub(super) fn run(
     mut config: GenerationConfig,
     arguments: &BenchmarkArgs,
@@ -42,6 +53,8 @@ pub(super) fn run(
 ) -> anyhow::Result<Report> {
     let store = tempfile::tempdir()?;
     config.overrides.is_training_enabled = Some(true);
+    // A frozen strategy of environment, file or tier is about other sessions.
+    config.overrides.strategy.get_or_insert(LearningStrategy::Lora);
     config.speculation.memory_dir = Some(store.path().into());
     config.speculation.is_history_off = false;
     let mut session = Session::open(config.clone())?;

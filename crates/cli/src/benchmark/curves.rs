@@ -2,6 +2,7 @@
 //! so that no more than one model is in memory. Each starts with the held-out prompts, plain and drafted, of which it
 //! keeps nothing, as the one that trains does: costs are known then.
 
+use nano_reasoning::config::LearningStrategy;
 use nano_reasoning::{DrafterChoice, GenerationConfig};
 use serde_json::{Value, json};
 
@@ -62,6 +63,7 @@ pub(super) fn without_training(
 ) -> anyhow::Result<[Curve; 2]> {
     let mut off = config.clone();
     off.overrides.is_training_enabled = Some(false);
+    off.overrides.strategy = Some(LearningStrategy::Frozen);
     let mut ngram = off.clone();
     ngram.speculation.drafter = DrafterChoice::Ngram;
     Ok([

@@ -25,9 +25,7 @@ struct Report {
 
 pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
     let mut config: GenerationConfig = global.config(&AnswerArgs::measured(arguments.temperature))?;
-    if let Some(path) = &arguments.plot {
-        plot::check_folder(path)?;
-    }
+    adapt::check(&config, arguments)?;
     // What was measured once would be copied the next time.
     config.speculation.is_history_off |= !arguments.uses_history;
     let report = match &arguments.prompts {

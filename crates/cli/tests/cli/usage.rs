@@ -85,6 +85,15 @@ fn a_head_in_the_making_needs_a_folder_and_something_to_learn_from() {
 }
 
 #[test]
+fn a_strategy_is_one_of_those_there_are() {
+    refused("info --strategy lore", "invalid value 'lore' for '--strategy <NAME>'");
+    refused(
+        "benchmark --adapt --prompts /dev/null --held-out /dev/null --strategy frozen",
+        "--strategy is frozen; --adapt wants lora: it measures what gradients bring",
+    );
+}
+
+#[test]
 fn a_chart_is_refused_before_anything_is_measured() {
     let adapt = "benchmark --adapt --prompts p.jsonl --held-out h.jsonl --plot";
     let wanted = "invalid value 'a.png' for '--plot <FILE.svg>': charts are not written as .png; wanted a name that ends";
