@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use nano_reasoning::config::Overrides;
+use nano_reasoning::config::{LearningStrategy, Overrides};
 use nano_reasoning::tier::Tier;
 use nano_reasoning::{DrafterChoice, GenerationConfig, Sampling, Speculation};
 use nano_reasoning_kernels::Kernels;
 
+use crate::benchmark::plot::svg_path;
 use crate::failure::Usage;
 
 /// Run a language model on this machine
@@ -33,7 +34,8 @@ Examples:
   nano-reasoning --model ./my.gguf chat                a model of your own
 
 Environment: NANO_REASONING_CACHE, NANO_REASONING_CHECKPOINTS, NANO_REASONING_CONFIG,
-NANO_REASONING_LOG_LEVEL (off, error, warn, info, debug, trace), NANO_REASONING_DEBUG (0, 1)";
+NANO_REASONING_LOG_LEVEL (off, error, warn, info, debug, trace), NANO_REASONING_DEBUG (0, 1),
+NANO_REASONING_STRATEGY (frozen, lora)";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -186,6 +188,12 @@ struct LearningArgs {
         default_missing_value = "true", help_heading = "Speculation and learning"
     )]
     training: Option<bool>,
+    /// What of the drafter learns by gradients; calibration, vocabulary and history learn anyway [default: the tier's]
+    #[arg(
+        long, global = true, value_name = "NAME", ignore_case = true, value_parser = strategies(),
+        help_heading = "Speculation and learning"
+    )]
+    strategy: Option<LearningStrategy>,
     /// Step size of learning
     #[arg(
         long,
@@ -319,6 +327,9 @@ pub(crate) struct BenchmarkArgs {
     /// Prompts of the same kind that are not learnt from
     #[arg(long, value_name = "FILE", requires = "adapts")]
     pub(crate) held_out: Option<PathBuf>,
+    /// Draw how drafting went over the answers to --prompts: learning, not learning, and by n-grams alone
+    #[arg(long, value_name = "FILE.svg", requires = "adapts", value_parser = svg_path)]
+    pub(crate) plot: Option<PathBuf>,
     /// Longest answer, in tokens [default: 64, or 256 with --prompts]
     #[arg(short, long, value_name = "N", value_parser = count)]
     pub(crate) max_tokens: Option<usize>,
@@ -512,6 +523,7 @@ impl GlobalArgs {
             temperature: answer.temperature,
             draft_count: if answer.no_speculation { Some(0) } else { learning.draft_count },
             is_training_enabled: learning.training,
+            strategy: learning.strategy,
             learning_rate: learning.learning_rate,
             batch_size: learning.batch_size,
             buffer_capacity: learning.buffer_capacity,
@@ -558,6 +570,11 @@ impl AnswerArgs {
 fn drafters() -> impl TypedValueParser<Value = DrafterChoice> {
     PossibleValuesParser::new(DrafterChoice::ALL.map(DrafterChoice::name))
         .try_map(|name| name.parse::<DrafterChoice>())
+}
+
+fn strategies() -> impl TypedValueParser<Value = LearningStrategy> {
+    PossibleValuesParser::new(LearningStrategy::ALL.map(LearningStrategy::name))
+        .try_map(|name| name.parse::<LearningStrategy>())
 }
 
 fn tiers() -> impl TypedValueParser<Value = Tier> {

@@ -24,6 +24,7 @@ pub(crate) fn run(global: &GlobalArgs, arguments: &DistillArgs) -> anyhow::Resul
     // What is collected is nobody's conversation, and who drafts meanwhile shall not learn beside.
     config.speculation.is_history_off = true;
     config.overrides.is_training_enabled = Some(false);
+    config.overrides.strategy = None;
     let prompts = match &arguments.prompts {
         Some(path) => prompts::read(path)?,
         None => Vec::new(),

@@ -4,6 +4,7 @@
 #[path = "support/small_model.rs"]
 mod small_model;
 
+use nano_reasoning::config::LearningStrategy;
 use nano_reasoning::{
     Answer, DrafterChoice, FinishReason, GenerationConfig, Message, Orchestrator, Sampling, Speculation,
 };
@@ -194,6 +195,29 @@ fn two_orchestrators_do_not_disturb_each_other() {
         [one.join().unwrap(), two.join().unwrap()]
     });
     assert!(both.iter().all(|answer| answer.tokens == alone.tokens));
+}
+
+#[test]
+fn a_frozen_head_learns_all_but_gradients() {
+    for strategy in LearningStrategy::ALL {
+        let Some(mut setup) = setup(DrafterChoice::Auto, 5) else { return };
+        let memory = setup._folder.path().join("memory");
+        setup.config.overrides.strategy = Some(strategy);
+        setup.config.speculation.memory_dir = Some(memory.clone());
+        setup.config.speculation.is_history_off = false;
+        let mut orchestrator = open(&setup);
+        assert_eq!(orchestrator.trainer().is_some(), strategy.trains(), "{strategy}");
+        let first = orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap();
+        orchestrator.engine().unwrap().reset().unwrap();
+        let again = orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap();
+        assert_eq!(again.tokens, first.tokens, "{strategy}");
+        // The first answer is drafted from.
+        let (before, after) = (first.speculation.n_verifies, again.speculation.n_verifies);
+        assert!(after < before, "{strategy}: {before} {after}");
+        drop(orchestrator);
+        assert!(memory.join("history").is_dir(), "{strategy}");
+        assert!(strategy.trains() || !memory.join("profiles").exists(), "{strategy}");
+    }
 }
 
 #[test]

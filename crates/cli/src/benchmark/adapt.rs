@@ -6,17 +6,22 @@
 //! train     the domain's prompts, training in the gaps between them
 //! after     plain · history alone · all learnt      in turns, prompt by prompt
 //! ```
-//! While it measures, nothing is learnt and nothing is kept.
+//! While it measures, nothing is learnt and nothing is kept. For a chart the domain's prompts are answered twice more, in
+//! other ways (`curves.rs`).
 
 use std::collections::BTreeMap;
 
 use anyhow::anyhow;
+use nano_reasoning::config::LearningStrategy;
 use nano_reasoning::{GenerationConfig, TrainerStatus};
 use serde_json::json;
 
-use super::Report;
+use super::curves::{self, Curve};
 use super::prompts::{MAX_TOKENS, Prompt, Sums, answer, rate};
+use super::{Report, plot};
 use crate::arguments::BenchmarkArgs;
+use crate::failure::Usage;
+use crate::output;
 use crate::progress::Spinner;
 use crate::session::Session;
 
@@ -31,6 +36,15 @@ struct Task {
     n_different: usize,
 }
 
+/// Finds out before anything is read or measured what would be in vain.
+pub(super) fn check(config: &GenerationConfig, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
+    if arguments.adapts && config.overrides.strategy == Some(LearningStrategy::Frozen) {
+        let message = "--strategy is frozen; --adapt wants lora: it measures what gradients bring";
+        return Err(Usage(message.into()).into());
+    }
+    arguments.plot.as_deref().map_or(Ok(()), plot::check_folder)
+}
+
 pub(super) fn run(
     mut config: GenerationConfig,
     arguments: &BenchmarkArgs,
@@ -39,9 +53,11 @@ pub(super) fn run(
 ) -> anyhow::Result<Report> {
     let store = tempfile::tempdir()?;
     config.overrides.is_training_enabled = Some(true);
+    // A frozen strategy of environment, file or tier is about other sessions.
+    config.overrides.strategy.get_or_insert(LearningStrategy::Lora);
     config.speculation.memory_dir = Some(store.path().into());
     config.speculation.is_history_off = false;
-    let mut session = Session::open(config)?;
+    let mut session = Session::open(config.clone())?;
     if session.orchestrator.trainer().is_none() {
         return Err(anyhow!("there is nothing that learns: the model has no head; --head names one"));
     }
@@ -59,9 +75,13 @@ pub(super) fn run(
 
     learns(&mut session, true);
     let mut trained = Sums::default();
+    let mut answers = Vec::new();
     for (i, prompt) in (1..).zip(train) {
         let _spinner = Spinner::new(format!("training, prompt {i} of {}", train.len()));
-        answer(&mut session, prompt, max_tokens, false, &mut trained)?;
+        let mut sums = Sums::default();
+        answer(&mut session, prompt, max_tokens, false, &mut sums)?;
+        trained.add(&sums);
+        answers.push(sums);
         trainer(&session).wait();
     }
     let status = trainer(&session).status();
@@ -81,7 +101,25 @@ pub(super) fn run(
             task.n_different += usize::from(plain != drafted);
         }
     }
-    Ok(report(&mut session, &tasks, &trained, &status))
+    let mut report = report(&mut session, &tasks, &trained, &status);
+    if let Some(path) = &arguments.plot {
+        let info = &session.orchestrator.engine().expect("it is initialized").info;
+        let title = format!("{}: what learning brings", info.model);
+        let details = format!(
+            "{} answers, {}, {} threads; lines: means of five",
+            train.len(),
+            info.device,
+            info.n_threads
+        );
+        drop(session);
+        let [off, ngram] = curves::without_training(&config, max_tokens, train, held_out)?;
+        let all = [Curve { name: "training on", answers }, off, ngram];
+        let svg = plot::svg(&all, [&title, &details])?;
+        let written = output::write_file(path, &svg);
+        written.map_err(|error| anyhow!("cannot write {}: {error}", path.display()))?;
+        report.json["curves"] = all.iter().map(Curve::json).collect();
+    }
+    Ok(report)
 }
 
 /// Whether answers are kept and learnt from, from now on.

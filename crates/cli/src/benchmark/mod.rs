@@ -1,6 +1,8 @@
 //! `benchmark`: how fast this machine runs the model, as a table and as JSON.
 
 mod adapt;
+mod curves;
+pub(crate) mod plot;
 pub(crate) mod prompts;
 mod speed;
 mod spread;
@@ -23,6 +25,7 @@ struct Report {
 
 pub(crate) fn run(global: &GlobalArgs, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
     let mut config: GenerationConfig = global.config(&AnswerArgs::measured(arguments.temperature))?;
+    adapt::check(&config, arguments)?;
     // What was measured once would be copied the next time.
     config.speculation.is_history_off |= !arguments.uses_history;
     let report = match &arguments.prompts {

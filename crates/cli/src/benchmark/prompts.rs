@@ -181,7 +181,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(super) fn add(&mut self, other: &Self) {
         self.n_answers += other.n_answers;
         self.n_tokens += other.n_tokens;
         self.n_decode_tokens += other.n_decode_tokens;
@@ -191,6 +191,20 @@ impl Sums {
         self.n_verifies += other.n_verifies;
         self.n_drafted += other.n_drafted;
         self.n_accepted += other.n_accepted;
+    }
+
+    /// An answer of `n_tokens` at 10 tokens a second.
+    #[cfg(test)]
+    pub(super) fn made_up(n_tokens: u64, n_drafted: u64, n_accepted: u64) -> Self {
+        let (n_decode_tokens, decode_s) = (n_tokens, n_tokens as f64 / 10.0);
+        Self {
+            n_tokens: n_tokens as usize,
+            n_decode_tokens,
+            decode_s,
+            n_drafted,
+            n_accepted,
+            ..Self::default()
+        }
     }
 
     pub(super) fn tokens_per_second(&self) -> f64 {

@@ -44,6 +44,7 @@ fn info_has_machine_tier_and_settings() {
         "temperature",
         "draft_count",
         "is_training_enabled",
+        "strategy",
         "learning_rate",
         "batch_size",
         "buffer_capacity",

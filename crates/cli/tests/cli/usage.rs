@@ -83,3 +83,24 @@ fn a_head_in_the_making_needs_a_folder_and_something_to_learn_from() {
         "the argument '--passes <N>' cannot be used with '--steps <N>'",
     );
 }
+
+#[test]
+fn a_strategy_is_one_of_those_there_are() {
+    refused("info --strategy lore", "invalid value 'lore' for '--strategy <NAME>'");
+    refused(
+        "benchmark --adapt --prompts /dev/null --held-out /dev/null --strategy frozen",
+        "--strategy is frozen; --adapt wants lora: it measures what gradients bring",
+    );
+}
+
+#[test]
+fn a_chart_is_refused_before_anything_is_measured() {
+    let adapt = "benchmark --adapt --prompts p.jsonl --held-out h.jsonl --plot";
+    let wanted = "invalid value 'a.png' for '--plot <FILE.svg>': charts are not written as .png; wanted a name that ends";
+    refused(&format!("{adapt} a.png"), wanted);
+    let wanted = "invalid value 'a.jpg' for '--plot <FILE.svg>': its ending is .jpg; wanted a name that ends with .svg";
+    refused(&format!("{adapt} a.jpg"), wanted);
+    refused("benchmark --plot a.svg", "the following required arguments were not provided");
+    let refusal = Sandbox::new().run(&format!("{adapt} absent/a.svg")).refusal(1);
+    assert_eq!(refusal, "cannot write absent/a.svg: there is no folder absent");
+}

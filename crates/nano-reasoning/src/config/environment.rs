@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::{Setting, Source};
+use super::{LearningStrategy, Setting, Source};
 use crate::near_miss::near_miss;
 use crate::{Error, Result};
 
@@ -15,6 +15,7 @@ const CHECKPOINTS: &str = "NANO_REASONING_CHECKPOINTS";
 const CONFIG: &str = "NANO_REASONING_CONFIG";
 const DEBUG: &str = "NANO_REASONING_DEBUG";
 const LOG_LEVEL: &str = "NANO_REASONING_LOG_LEVEL";
+const STRATEGY: &str = "NANO_REASONING_STRATEGY";
 
 /// What the environment says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,6 +30,8 @@ pub struct Environment {
     pub is_debug: Setting<bool>,
     /// What is logged: `NANO_REASONING_LOG_LEVEL`, or `info`; `debug` when debugging.
     pub log_level: Setting<LogLevel>,
+    /// What of the drafter gradients change, instead of the file's: `NANO_REASONING_STRATEGY`.
+    pub strategy: Option<Setting<LearningStrategy>>,
 }
 
 /// How much is logged, least first.
@@ -102,7 +105,17 @@ impl Environment {
             None if is_debug.value => Setting { value: LogLevel::Debug, source: Source::Environment(DEBUG) },
             None => Setting::default_of(LogLevel::Info),
         };
+        let strategy = word(STRATEGY).map(|word| match word.parse() {
+            Ok(value) => Ok(Setting { value, source: Source::Environment(STRATEGY) }),
+            Err(_) => Err(Error::BadEnvironment {
+                name: STRATEGY,
+                suggestion: LearningStrategy::suggestion(&word),
+                found: word,
+                wanted: LearningStrategy::WANTED,
+            }),
+        });
         Ok(Self {
+            strategy: strategy.transpose()?,
             cache_dir: path(CACHE, ".cache/nano-reasoning/models")?,
             checkpoints_dir: path(CHECKPOINTS, ".cache/nano-reasoning/checkpoints")?,
             config_path: path(CONFIG, ".config/nano-reasoning/config.json")?,
@@ -171,6 +184,7 @@ mod tests {
             (CHECKPOINTS, "~/learnt"),
             (DEBUG, "1"),
             (LOG_LEVEL, "Trace"),
+            (STRATEGY, "Frozen"),
         ])
         .unwrap();
         assert_eq!(
@@ -179,6 +193,8 @@ mod tests {
         );
         assert_eq!(set.checkpoints_dir.value, PathBuf::from("/home/ada/learnt"));
         assert_eq!((set.is_debug.value, set.log_level.value), (true, LogLevel::Trace));
+        let frozen = Setting { value: LearningStrategy::Frozen, source: Source::Environment(STRATEGY) };
+        assert_eq!(set.strategy, Some(frozen));
     }
 
     #[test]
@@ -210,5 +226,7 @@ mod tests {
         );
         let error = environment(&[("HOME", "/"), (DEBUG, "maybe")]).unwrap_err();
         assert_eq!(error.to_string(), "NANO_REASONING_DEBUG is 'maybe'; wanted 0 or 1");
+        let error = environment(&[("HOME", "/"), (STRATEGY, "lore")]).unwrap_err().to_string();
+        assert_eq!(error, "NANO_REASONING_STRATEGY is 'lore'; wanted frozen or lora, did you mean 'lora'?");
     }
 }

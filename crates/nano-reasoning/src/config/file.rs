@@ -5,7 +5,7 @@
 //!   "hardware":   { "forceTier": "pro", "gpuUtilizationTarget": 0.85, "enableNPUOffload": true },
 //!   "models":     { "targetModelId": "qwen2.5-7b", "drafterModelId": "qwen2.5-0.5b" },
 //!   "generation": { "maxTokens": 2048, "temperature": 0.7, "draftCount": 5 },
-//!   "training":   { "enabled": true, "learningRate": 1e-4, "batchSize": 4, "bufferCapacity": 50 }
+//!   "training":   { "enabled": true, "strategy": "lora", "learningRate": 1e-4, "batchSize": 4, "bufferCapacity": 50 }
 //! }
 //! ```
 
@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use super::json_object::{Members, line_of, offset_of};
 use super::limits::{self, Limit};
-use super::{Environment, Setting, Source};
+use super::{Environment, LearningStrategy, Setting, Source};
 use crate::near_miss::near_miss;
 use crate::tier::Tier;
 use crate::{Error, Result};
@@ -28,7 +28,7 @@ const SECTIONS: [(&str, &[&str]); 4] = [
     ("hardware", &["forceTier", "gpuUtilizationTarget", "enableNPUOffload"]),
     ("models", &["targetModelId", "drafterModelId"]),
     ("generation", &["maxTokens", "temperature", "draftCount"]),
-    ("training", &["enabled", "learningRate", "batchSize", "bufferCapacity"]),
+    ("training", &["enabled", "strategy", "learningRate", "batchSize", "bufferCapacity"]),
 ];
 
 /// No configuration is longer.
@@ -55,6 +55,8 @@ pub struct ConfigFile {
     pub draft_count: Option<Setting<u32>>,
     /// `training.enabled`
     pub is_training_enabled: Option<Setting<bool>>,
+    /// `training.strategy`
+    pub strategy: Option<Setting<LearningStrategy>>,
     /// `training.learningRate`
     pub learning_rate: Option<Setting<f64>>,
     /// `training.batchSize`
@@ -64,12 +66,18 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads the file that the environment names. A default file that is not there sets nothing.
+    /// Reads the file that the environment names. A default file that is not there sets nothing. What the environment
+    /// sets itself takes the place of the file's.
     ///
     /// # Errors
     /// [`Error::ConfigMissing`] if a file named by a variable or flag is not there, [`Error::ConfigRead`]
     /// and [`Error::ConfigTooLong`] if it cannot be read, and those of [`Self::parse`].
     pub fn load(environment: &Environment) -> Result<Self> {
+        let file = Self::read(environment)?;
+        Ok(Self { strategy: environment.strategy.clone().or(file.strategy.clone()), ..file })
+    }
+
+    fn read(environment: &Environment) -> Result<Self> {
         let Setting { value: path, source } = &environment.config_path;
         let failed = |source| Error::ConfigRead { path: path.clone(), source };
         let file = match File::open(path) {
@@ -146,6 +154,7 @@ impl ConfigFile {
             "generation.temperature" => self.temperature = member.number(&limits::TEMPERATURE)?,
             "generation.draftCount" => self.draft_count = member.number(&limits::DRAFT_COUNT)?,
             "training.enabled" => self.is_training_enabled = member.boolean()?,
+            "training.strategy" => self.strategy = member.strategy()?,
             "training.learningRate" => self.learning_rate = member.number(&limits::LEARNING_RATE)?,
             "training.batchSize" => self.batch_size = member.number(&limits::BATCH_SIZE)?,
             "training.bufferCapacity" => self.buffer_capacity = member.number(&limits::BUFFER_CAPACITY)?,
@@ -202,6 +211,20 @@ impl Member<'_> {
 
     fn bad_tier(&self, suggestion: Option<String>) -> Error {
         self.bad("\"compact\", \"entry\", \"pro\", \"elite\" or null for the automatic pick", suggestion)
+    }
+
+    fn strategy(&self) -> Result<Option<Setting<LearningStrategy>>> {
+        if self.is_null() {
+            return Ok(None);
+        }
+        let word: Option<String> = self.read();
+        match word.as_deref().map(str::parse) {
+            Some(Ok(strategy)) => Ok(Some(self.setting(strategy))),
+            _ => Err(self.bad(
+                "\"frozen\", \"lora\" or null for the tier's",
+                word.as_deref().and_then(LearningStrategy::suggestion),
+            )),
+        }
     }
 
     fn is_null(&self) -> bool {

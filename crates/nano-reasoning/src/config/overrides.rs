@@ -1,6 +1,7 @@
 //! Values that win over file and defaults: a command's flags, or what a program that uses this library
 //! sets.
 
+use super::LearningStrategy;
 use super::limits::{self, Limit};
 use crate::tier::Tier;
 use crate::{Error, Result};
@@ -26,6 +27,8 @@ pub struct Overrides {
     pub draft_count: Option<u32>,
     /// `--training`
     pub is_training_enabled: Option<bool>,
+    /// `--strategy`
+    pub strategy: Option<LearningStrategy>,
     /// `--learning-rate`
     pub learning_rate: Option<f64>,
     /// `--batch-size`

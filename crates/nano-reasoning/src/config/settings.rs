@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{ConfigFile, Overrides, Setting, Source};
+use super::{ConfigFile, LearningStrategy, Overrides, Setting, Source};
 use crate::Result;
 use crate::store::Catalogue;
-use crate::tier::{Speculator, Tier, TierChoice};
+use crate::tier::{Tier, TierChoice};
 
 /// The values in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,8 +26,10 @@ pub struct Settings {
     pub temperature: Setting<f64>,
     /// Longest draft, in tokens; 0 turns speculation off.
     pub draft_count: Setting<u32>,
-    /// Whether the drafter learns while it runs.
+    /// Whether gradients change the drafter while it runs.
     pub is_training_enabled: Setting<bool>,
+    /// What of it they change; [`LearningStrategy::Frozen`] where training is off.
+    pub strategy: Setting<LearningStrategy>,
     /// Step size of learning.
     pub learning_rate: Setting<f64>,
     /// Rejections learnt from in one step.
@@ -80,7 +82,7 @@ impl Settings {
             Some(entry) => Setting::default_of(entry.drafter.clone()),
             None => Setting::default_of(None),
         };
-        let learns = choice.speculator != Speculator::Frozen;
+        let (is_training_enabled, strategy) = training(o, f, choice);
         Ok(Self {
             force_tier: forced_tier(o, f),
             gpu_utilization_target: given(
@@ -99,8 +101,8 @@ impl Settings {
                 .unwrap_or_else(|| Setting::default_of(0.7)),
             draft_count: given("--draft-count", &o.draft_count, &f.draft_count)
                 .unwrap_or_else(|| Setting::default_of(5)),
-            is_training_enabled: given("--training", &o.is_training_enabled, &f.is_training_enabled)
-                .unwrap_or_else(|| Setting { value: learns, source: tier.clone() }),
+            is_training_enabled,
+            strategy,
             learning_rate: given("--learning-rate", &o.learning_rate, &f.learning_rate)
                 .unwrap_or_else(|| Setting::default_of(1e-4)),
             batch_size: given("--batch-size", &o.batch_size, &f.batch_size)
@@ -125,10 +127,45 @@ impl Settings {
             row("generation.temperature", &self.temperature, f64::to_string),
             row("generation.draftCount", &self.draft_count, u32::to_string),
             row("training.enabled", &self.is_training_enabled, bool::to_string),
+            row("training.strategy", &self.strategy, LearningStrategy::to_string),
             row("training.learningRate", &self.learning_rate, |rate| format!("{rate:e}")),
             row("training.batchSize", &self.batch_size, u32::to_string),
             row("training.bufferCapacity", &self.buffer_capacity, u32::to_string),
         ]
+    }
+}
+
+/// Whether there is training, and what it changes: the same question asked twice, so that each answers the other.
+fn training(
+    overrides: &Overrides,
+    file: &ConfigFile,
+    choice: &TierChoice,
+) -> (Setting<bool>, Setting<LearningStrategy>) {
+    let enabled = given("--training", &overrides.is_training_enabled, &file.is_training_enabled);
+    let strategy = given("--strategy", &overrides.strategy, &file.strategy);
+    let of_tier = LearningStrategy::of(choice.speculator);
+    let source = Source::Tier(choice.tier);
+    match (enabled, strategy) {
+        (None, None) => {
+            (Setting { value: of_tier.trains(), source: source.clone() }, Setting { value: of_tier, source })
+        }
+        (None, Some(strategy)) => (strategy.clone().map(LearningStrategy::trains), strategy),
+        (Some(enabled), None) => {
+            let strategy = match enabled.value {
+                false => enabled.clone().map(|_| LearningStrategy::Frozen),
+                true if of_tier.trains() => Setting { value: of_tier, source },
+                // Whoever turns on what the tier leaves off gets the cheapest.
+                true => enabled.clone().map(|_| LearningStrategy::Lora),
+            };
+            (enabled, strategy)
+        }
+        // Training that is off stays off, unless the strategy comes from a stronger source.
+        (Some(enabled), Some(strategy))
+            if enabled.value || strategy.source.strength() > enabled.source.strength() =>
+        {
+            (strategy.clone().map(LearningStrategy::trains), strategy)
+        }
+        (Some(enabled), Some(_)) => (enabled.clone(), enabled.map(|_| LearningStrategy::Frozen)),
     }
 }
 
@@ -151,6 +188,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::tier::Speculator;
 
     fn choice() -> TierChoice {
         TierChoice {
@@ -192,6 +230,7 @@ mod tests {
                 "generation.temperature=0.7 (default)",
                 "generation.draftCount=5 (default)",
                 "training.enabled=true (tier Pro)",
+                "training.strategy=lora (tier Pro)",
                 "training.learningRate=1e-4 (default)",
                 "training.batchSize=4 (default)",
                 "training.bufferCapacity=50 (default)",
@@ -210,6 +249,34 @@ mod tests {
         assert_eq!(settings.temperature, Setting { value: 0.1, source: from_file(2) });
         assert_eq!(settings.is_training_enabled, Setting { value: false, source: from_file(2) });
         assert_eq!(settings.draft_count, Setting::default_of(5));
+    }
+
+    #[test]
+    fn training_and_its_strategy_answer_each_other() {
+        let shown = |training: Option<bool>, strategy: Option<LearningStrategy>, text: &str, speculator| {
+            let overrides = Overrides { is_training_enabled: training, strategy, ..Overrides::default() };
+            let choice = TierChoice { speculator, ..choice() };
+            let settings = Settings::resolve(&overrides, &file(text), &choice, Catalogue::builtin()).unwrap();
+            let (enabled, strategy) = (settings.is_training_enabled, settings.strategy);
+            assert_eq!(enabled.value, strategy.value.trains());
+            format!("{} ({}), {} ({})", enabled.value, enabled.source, strategy.value, strategy.source)
+        };
+        let (frozen, lora) = (Some(LearningStrategy::Frozen), Some(LearningStrategy::Lora));
+        let (of_entry, of_pro) = (Speculator::Frozen, Speculator::AdaptiveLora);
+        assert_eq!(shown(None, None, "", of_entry), "false (tier Pro), frozen (tier Pro)");
+        assert_eq!(shown(None, None, "", Speculator::FullEagle), "true (tier Pro), lora (tier Pro)");
+        assert_eq!(shown(None, lora, "", of_entry), "true (--strategy), lora (--strategy)");
+        assert_eq!(shown(None, frozen, "", of_pro), "false (--strategy), frozen (--strategy)");
+        assert_eq!(shown(Some(true), None, "", of_entry), "true (--training), lora (--training)");
+        assert_eq!(shown(Some(true), None, "", of_pro), "true (--training), lora (tier Pro)");
+        assert_eq!(shown(Some(false), None, "", of_pro), "false (--training), frozen (--training)");
+        assert_eq!(shown(Some(true), frozen, "", of_pro), "false (--strategy), frozen (--strategy)");
+        assert_eq!(shown(Some(false), lora, "", of_pro), "false (--training), frozen (--training)");
+        let off = "{\"training\":{\"enabled\":false}}";
+        assert_eq!(shown(None, lora, off, of_pro), "true (--strategy), lora (--strategy)");
+        let on_file = "{\"training\":{\"strategy\":\"lora\"}}";
+        assert_eq!(shown(Some(false), None, on_file, of_pro), "false (--training), frozen (--training)");
+        assert_eq!(shown(None, None, on_file, of_entry), "true (c.json:1), lora (c.json:1)");
     }
 
     #[test]

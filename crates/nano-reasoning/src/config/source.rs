@@ -36,6 +36,19 @@ pub enum Source {
     Default,
 }
 
+impl Source {
+    /// More for a source that wins over another.
+    pub(super) fn strength(&self) -> u8 {
+        match self {
+            Self::Flag(_) => 4,
+            Self::Environment(_) => 3,
+            Self::File { .. } => 2,
+            Self::Tier(_) => 1,
+            Self::Default => 0,
+        }
+    }
+}
+
 impl<T> Setting<T> {
     /// A value that nobody set.
     pub fn default_of(value: T) -> Self {

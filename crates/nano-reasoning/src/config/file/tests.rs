@@ -18,7 +18,7 @@ fn reads_every_key_and_its_line() {
     "gpuUtilizationTarget": 0.5, "enableNPUOffload": false },
   "models": { "targetModelId": "smollm2-135m", "drafterModelId": null },
   "generation": { "maxTokens": 7, "temperature": 0, "draftCount": 0 },
-  "training": { "enabled": true, "learningRate": 1e-4, "batchSize": 4, "bufferCapacity": 50 }
+  "training": { "enabled": true, "strategy": "Lora", "learningRate": 1e-4, "batchSize": 4, "bufferCapacity": 50 }
 }"#,
     )
     .unwrap();
@@ -29,6 +29,7 @@ fn reads_every_key_and_its_line() {
     assert_eq!(config.drafter_model_id, None);
     assert_eq!(config.max_tokens, Some(Setting { value: 7, source: value(5) }));
     assert_eq!(config.temperature, Some(Setting { value: 0.0, source: value(5) }));
+    assert_eq!(config.strategy, Some(Setting { value: LearningStrategy::Lora, source: value(6) }));
     assert_eq!(config.learning_rate, Some(Setting { value: 1e-4, source: value(6) }));
     assert_eq!(config.buffer_capacity, Some(Setting { value: 50, source: value(6) }));
 }
@@ -69,7 +70,13 @@ fn names_a_bad_value_and_what_is_allowed() {
         "config.json:1: hardware.forceTier is \"elit\"; wanted \"compact\", \"entry\", \"pro\", \"elite\" \
          or null for the automatic pick, did you mean 'elite'?"
     );
+    assert_eq!(
+        message("{\"training\": {\"strategy\": \"frozn\"}}"),
+        "config.json:1: training.strategy is \"frozn\"; wanted \"frozen\", \"lora\" or null for the tier's, \
+         did you mean 'frozen'?"
+    );
     for (section, member) in [
+        ("training", "\"strategy\": true"),
         ("hardware", "\"forceTier\": 3"),
         ("hardware", "\"gpuUtilizationTarget\": 0"),
         ("hardware", "\"gpuUtilizationTarget\": 1.01"),
@@ -147,6 +154,14 @@ fn loads_the_file_that_the_environment_names() {
     assert_eq!(ConfigFile::load(&environment("")).unwrap(), ConfigFile::default());
     let missing = ConfigFile::load(&environment("NANO_REASONING_CONFIG")).unwrap_err();
     assert!(missing.to_string().ends_with("which NANO_REASONING_CONFIG names"), "{missing}");
+    let named =
+        Setting { value: LearningStrategy::Lora, source: Source::Environment("NANO_REASONING_STRATEGY") };
+    let mut set = environment("");
+    set.strategy = Some(named.clone());
+    assert_eq!(
+        ConfigFile::load(&set).unwrap(),
+        ConfigFile { strategy: Some(named), ..ConfigFile::default() }
+    );
     std::fs::write(&path, "{\"generation\": {\"maxTokens\": 3}}").unwrap();
     let config = ConfigFile::load(&environment("NANO_REASONING_CONFIG")).unwrap();
     assert_eq!(config.max_tokens.unwrap().value, 3);
