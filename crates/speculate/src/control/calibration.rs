@@ -10,21 +10,21 @@ const N_DEPTHS: usize = 3;
 const PRIOR_WEIGHT: f32 = 3.0;
 /// Outcomes after which an old one counts for less than a third: what confidence means is a trait of the drafter …
 const MEMORY: f32 = 200.0;
+/// … and how often it is right one of the text.
+const DEPTH_MEMORY: f32 = 25.0;
 /// What is left at first of the chance of a token against which another drafter spoke.
 const DISSENT_RATE: f32 = 0.25;
 /// How often a drafter that costs is thought to be right at first where one that does not knows nothing.
 const LEAD_RATE: f32 = 0.6;
-/// … and how often it is right one of the text.
-const DEPTH_MEMORY: f32 = 25.0;
 
 /// The learnt chances of one drafter.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Calibration {
-    bins: [[Rate; N_BINS]; N_DEPTHS],
+    depth_bins: [Bins; N_DEPTHS],
     /// The same where a drafter that was asked before says something else.
-    dissent: [Rate; N_BINS],
+    dissent: Bins,
     /// How often the likeliest proposal was taken where a drafter that costs nothing was so confident of its own.
-    lead: [Rate; N_BINS],
+    lead: Bins,
     /// Whether the likeliest proposal was taken, by depth.
     depths: [Rate; 32],
 }
@@ -32,13 +32,10 @@ pub(crate) struct Calibration {
 impl Default for Calibration {
     /// Takes confidence at its word, a little less at its ends.
     fn default() -> Self {
-        let bin = |i: usize| Rate::new(bin_centre(i), PRIOR_WEIGHT);
-        let dissent = |i: usize| Rate::new(DISSENT_RATE * bin_centre(i), PRIOR_WEIGHT);
-        let lead = |i: usize| Rate::new(LEAD_RATE + (1.0 - LEAD_RATE) * bin_centre(i), PRIOR_WEIGHT);
         Self {
-            bins: [std::array::from_fn(bin); N_DEPTHS],
-            dissent: std::array::from_fn(dissent),
-            lead: std::array::from_fn(lead),
+            depth_bins: [Bins::new(|confidence| confidence); N_DEPTHS],
+            dissent: Bins::new(|confidence| DISSENT_RATE * confidence),
+            lead: Bins::new(|confidence| LEAD_RATE + (1.0 - LEAD_RATE) * confidence),
             depths: [Rate::new(0.6, PRIOR_WEIGHT); 32],
         }
     }
@@ -47,18 +44,17 @@ impl Default for Calibration {
 impl Calibration {
     /// Chance that a token proposed with `confidence` at `depth` is taken, if all before it are.
     pub(crate) fn hit_probability(&self, confidence: f32, depth: usize) -> f32 {
-        let bins = &self.bins[depth.min(N_DEPTHS - 1)];
-        neighbours(confidence).iter().map(|&(bin, share)| bins[bin].get() * share).sum()
+        self.depth_bins[depth.min(N_DEPTHS - 1)].get(confidence)
     }
 
     /// Chance that a token proposed with `confidence` is taken though a drafter that was asked before says another.
     pub(crate) fn dissent_hit_probability(&self, confidence: f32) -> f32 {
-        neighbours(confidence).iter().map(|&(bin, share)| self.dissent[bin].get() * share).sum()
+        self.dissent.get(confidence)
     }
 
     /// Chance that the likeliest token is taken where a drafter that costs nothing has `confidence` in its own.
     pub(crate) fn lead_hit_probability(&self, confidence: f32) -> f32 {
-        neighbours(confidence).iter().map(|&(bin, share)| self.lead[bin].get() * share).sum()
+        self.lead.get(confidence)
     }
 
     /// Chance that the likeliest token at `depth` is taken, whatever its confidence.
@@ -68,29 +64,44 @@ impl Calibration {
 
     /// Learns what became of a proposal whose parent was taken.
     pub(crate) fn add(&mut self, confidence: f32, depth: usize, is_hit: bool) {
-        for (bin, share) in neighbours(confidence) {
-            self.bins[depth.min(N_DEPTHS - 1)][bin].add(is_hit, share, MEMORY);
-        }
+        self.depth_bins[depth.min(N_DEPTHS - 1)].add(confidence, is_hit);
     }
 
     /// Learns what became of a proposal against which a drafter that was asked before said another.
     pub(crate) fn add_dissent(&mut self, confidence: f32, is_hit: bool) {
-        for (bin, share) in neighbours(confidence) {
-            self.dissent[bin].add(is_hit, share, MEMORY);
-        }
+        self.dissent.add(confidence, is_hit);
     }
 
     /// Learns whether the target took the likeliest token where a drafter that costs nothing had `confidence` in its own.
     pub(crate) fn add_lead(&mut self, confidence: f32, is_hit: bool) {
-        for (bin, share) in neighbours(confidence) {
-            self.lead[bin].add(is_hit, share, MEMORY);
-        }
+        self.lead.add(confidence, is_hit);
     }
 
     /// Learns whether the target took the drafter's likeliest token at `depth`.
     pub(crate) fn add_depth(&mut self, depth: usize, is_hit: bool) {
         let depth = depth.min(self.depths.len() - 1);
         self.depths[depth].add(is_hit, 1.0, DEPTH_MEMORY);
+    }
+}
+
+/// Chances by range of confidence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bins([Rate; N_BINS]);
+
+impl Bins {
+    /// Starts at `prior` of each range's centre.
+    fn new(prior: impl Fn(f32) -> f32) -> Self {
+        Self(std::array::from_fn(|bin| Rate::new(prior(bin_centre(bin)), PRIOR_WEIGHT)))
+    }
+
+    fn get(&self, confidence: f32) -> f32 {
+        neighbours(confidence).iter().map(|&(bin, share)| self.0[bin].get() * share).sum()
+    }
+
+    fn add(&mut self, confidence: f32, is_hit: bool) {
+        for (bin, share) in neighbours(confidence) {
+            self.0[bin].add(is_hit, share, MEMORY);
+        }
     }
 }
 

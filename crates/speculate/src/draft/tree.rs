@@ -114,22 +114,23 @@ impl DraftTree {
     pub(crate) fn score(&self, path: &[usize], emitted: &[u32], actors: &mut [DrafterActor]) {
         for vote in &self.votes {
             let row = vote.parent.map_or(0, |parent| parent + 1);
-            if let Some(i) = path.iter().position(|&on_path| on_path == row) {
-                let calibration = actors[vote.drafter].calibration_mut();
-                calibration.add(vote.confidence, vote.depth, vote.token == emitted[i]);
-                if vote.is_dissent {
-                    calibration.add_dissent(vote.confidence, vote.token == emitted[i]);
-                }
-                if vote.is_first {
-                    calibration.add_depth(vote.depth, vote.token == emitted[i]);
-                }
-                let free = self.votes.iter().find(|other| {
-                    other.is_first && other.parent == vote.parent && actors[other.drafter].is_free()
-                });
-                if let Some(free) = free.filter(|_| vote.is_first) {
-                    let calibration = actors[vote.drafter].calibration_mut();
-                    calibration.add_lead(free.confidence, vote.token == emitted[i]);
-                }
+            let Some(i) = path.iter().position(|&on_path| on_path == row) else { continue };
+            let is_hit = vote.token == emitted[i];
+            // What leads is told how sure the free drafters were; those do not lead.
+            let is_leader = vote.is_first && !actors[vote.drafter].is_free();
+            let free = self.votes.iter().find(|other| {
+                is_leader && other.is_first && other.parent == vote.parent && actors[other.drafter].is_free()
+            });
+            let calibration = actors[vote.drafter].calibration_mut();
+            calibration.add(vote.confidence, vote.depth, is_hit);
+            if vote.is_dissent {
+                calibration.add_dissent(vote.confidence, is_hit);
+            }
+            if vote.is_first {
+                calibration.add_depth(vote.depth, is_hit);
+            }
+            if let Some(free) = free {
+                calibration.add_lead(free.confidence, is_hit);
             }
         }
     }
