@@ -4,6 +4,9 @@
 //! signed activations into 16-bit pair sums; as many of those as fit 16 bits are added up before
 //! `vpmaddwd` widens them: 8 for 4-bit codes, 4 for 5 bits, 2 for 6 bits. 8-bit codes go through their
 //! magnitude, with the sign moved to the activation, and are widened one by one.
+//!
+//! No closures below [`tile`]: one does not have the features of the function around it, and where the
+//! compiler does not inline it each intrinsic becomes a call (`tests/inlined.rs` looks for them).
 
 use crate::BlockType;
 use crate::activations::Int8Tile;
@@ -211,7 +214,7 @@ unsafe fn unsigned_dots<F: Unpack, const C: usize, const ODD: usize>(
         while start < columns.end {
             let mut pairs = [[_mm256_setzero_si256(); 2]; C];
             for i in start..start + F::PAIR_SUMS.min(columns.end - start) {
-                let weights = [0, 1].map(|half| F::codes::<ODD>(lines, half, pair, i));
+                let weights = [F::codes::<ODD>(lines, 0, pair, i), F::codes::<ODD>(lines, 1, pair, i)];
                 for c in 0..C {
                     let x = codes.add(c * BLOCK_COLS + 4 * i).cast::<i32>().read_unaligned();
                     let x = _mm256_set1_epi32(x);
@@ -399,17 +402,19 @@ impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Unpack for Affi
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mins: &mut [Pair; 8]) {
-        let numbers = |line, part| {
-            // SAFETY: as for the trait.
-            unsafe { if IS_BF16 { bf16s(unit, line, part, half) } else { f16s(unit, line, part, half) } }
-        };
         for block in 0..2 {
             let line = Self::scale_line(block);
-            let (scale, bias) = (numbers(line, 0), numbers(line, 1));
-            scales[block][half] = scale;
             // SAFETY: as for the trait.
-            let raised = |bias| unsafe { _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0), bias) };
-            neg_mins[block][half] = if BITS == 8 { raised(bias) } else { bias };
+            unsafe {
+                let (scale, bias) = if IS_BF16 {
+                    (bf16s(unit, line, 0, half), bf16s(unit, line, 1, half))
+                } else {
+                    (f16s(unit, line, 0, half), f16s(unit, line, 1, half))
+                };
+                scales[block][half] = scale;
+                neg_mins[block][half] =
+                    if BITS == 8 { _mm256_fmadd_ps(scale, _mm256_set1_ps(128.0), bias) } else { bias };
+            }
         }
     }
 
@@ -473,11 +478,10 @@ impl Unpack for Q6K {
             let d = f16s(unit, 0, 0, half);
             for i in 0..4 {
                 let bytes = half_line(unit, 1 + i, half);
-                let scale = |bytes| _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(bytes)));
-                scales[4 * i][half] = scale(_mm256_slli_epi32::<24>(bytes));
-                scales[4 * i + 1][half] = scale(_mm256_slli_epi32::<16>(bytes));
-                scales[4 * i + 2][half] = scale(_mm256_slli_epi32::<8>(bytes));
-                scales[4 * i + 3][half] = scale(bytes);
+                scales[4 * i][half] = times_top_byte(d, _mm256_slli_epi32::<24>(bytes));
+                scales[4 * i + 1][half] = times_top_byte(d, _mm256_slli_epi32::<16>(bytes));
+                scales[4 * i + 2][half] = times_top_byte(d, _mm256_slli_epi32::<8>(bytes));
+                scales[4 * i + 3][half] = times_top_byte(d, bytes);
             }
         }
     }
@@ -491,11 +495,24 @@ impl Unpack for Q6K {
                 let codes = _mm256_srli_epi16::<2>(half_line(unit, first + i % 4, half));
                 return _mm256_and_si256(codes, _mm256_set1_epi8(63));
             }
-            let low = |i| _mm256_and_si256(half_line(unit, first + i, half), _mm256_set1_epi8(3));
-            let (second, third) = (_mm256_slli_epi16::<2>(low(1)), _mm256_slli_epi16::<4>(low(2)));
-            _mm256_or_si256(_mm256_or_si256(low(0), second), third)
+            let two_bits = _mm256_set1_epi8(3);
+            let low = _mm256_and_si256(half_line(unit, first, half), two_bits);
+            let middle = _mm256_and_si256(half_line(unit, first + 1, half), two_bits);
+            let high = _mm256_and_si256(half_line(unit, first + 2, half), two_bits);
+            let upper = _mm256_or_si256(_mm256_slli_epi16::<2>(middle), _mm256_slli_epi16::<4>(high));
+            _mm256_or_si256(low, upper)
         }
     }
+}
+
+/// `d` times the top byte, signed, of each 32-bit lane.
+///
+/// # Safety
+/// AVX2.
+#[inline(always)]
+unsafe fn times_top_byte(d: __m256, lanes: __m256i) -> __m256 {
+    // SAFETY: as for this function.
+    unsafe { _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_srai_epi32::<24>(lanes))) }
 }
 
 /// Scales and negated minima of a K-quant's eight blocks, from lines 0 to 3.
@@ -508,17 +525,22 @@ unsafe fn k_scales(unit: *const u8, half: usize, scales: &mut [Pair; 16], neg_mi
     unsafe {
         let d = f16s(unit, 0, 0, half);
         let neg_dmin = _mm256_sub_ps(_mm256_set1_ps(-0.0), f16s(unit, 0, 1, half));
-        let and = |x, mask| _mm256_and_si256(x, _mm256_set1_epi32(mask));
-        let (low_six, low_four, high_two) = (63, 15, 0x30);
-        let [mut s, mut m, mut both] = [1, 2, 3].map(|line| half_line(unit, line, half));
+        let (low_six, low_four, high_two) =
+            (_mm256_set1_epi32(63), _mm256_set1_epi32(15), _mm256_set1_epi32(0x30));
+        let (mut s, mut m) = (half_line(unit, 1, half), half_line(unit, 2, half));
+        let mut both = half_line(unit, 3, half);
         // What the top two bits of the first bytes add to the last four scales.
         let (mut s_top, mut m_top) = (_mm256_srli_epi32::<2>(s), _mm256_srli_epi32::<2>(m));
         for j in 0..4 {
-            let last_scale = _mm256_or_si256(and(both, low_four), and(s_top, high_two));
-            let last_min = _mm256_or_si256(and(_mm256_srli_epi32::<4>(both), low_four), and(m_top, high_two));
-            scales[j][half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(and(s, low_six)));
+            let last_scale =
+                _mm256_or_si256(_mm256_and_si256(both, low_four), _mm256_and_si256(s_top, high_two));
+            let last_min = _mm256_or_si256(
+                _mm256_and_si256(_mm256_srli_epi32::<4>(both), low_four),
+                _mm256_and_si256(m_top, high_two),
+            );
+            scales[j][half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(_mm256_and_si256(s, low_six)));
             scales[4 + j][half] = _mm256_mul_ps(d, _mm256_cvtepi32_ps(last_scale));
-            neg_mins[j][half] = _mm256_mul_ps(neg_dmin, _mm256_cvtepi32_ps(and(m, low_six)));
+            neg_mins[j][half] = _mm256_mul_ps(neg_dmin, _mm256_cvtepi32_ps(_mm256_and_si256(m, low_six)));
             neg_mins[4 + j][half] = _mm256_mul_ps(neg_dmin, _mm256_cvtepi32_ps(last_min));
             (s, m, both) =
                 (_mm256_srli_epi32::<8>(s), _mm256_srli_epi32::<8>(m), _mm256_srli_epi32::<8>(both));

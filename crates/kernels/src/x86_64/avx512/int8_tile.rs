@@ -170,9 +170,12 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
                 // What the offset adds to each product is known: start below zero by as much.
                 let shift = steps.ilog2();
                 for c in 0..C {
-                    let sums = |half| _mm512_set1_epi32(*half_sums.add(2 * c + half));
-                    let sum =
-                        if F::HAS_HALF_SCALES { sums(part) } else { _mm512_add_epi32(sums(0), sums(1)) };
+                    let sum = if F::HAS_HALF_SCALES {
+                        _mm512_set1_epi32(*half_sums.add(2 * c + part))
+                    } else {
+                        let second = _mm512_set1_epi32(*half_sums.add(2 * c + 1));
+                        _mm512_add_epi32(_mm512_set1_epi32(*half_sums.add(2 * c)), second)
+                    };
                     dots[c] = if shift == 0 {
                         sum
                     } else {
@@ -336,19 +339,19 @@ impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Unpack for Affi
 
     #[inline(always)]
     unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        let numbers = |line, half| {
-            // SAFETY: as for the trait.
-            unsafe {
-                if IS_BF16 { half_line_bf16(unit, line, half) } else { half_line_f16(unit, line, half) }
-            }
-        };
         for block in 0..2 {
             let line = Self::scale_line(block);
-            let (scale, bias) = (numbers(line, 0), numbers(line, 1));
-            scales[block] = scale;
             // SAFETY: as for the trait.
-            let raised = |bias| unsafe { _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0), bias) };
-            neg_mins[block] = if BITS == 8 { raised(bias) } else { bias };
+            unsafe {
+                let (scale, bias) = if IS_BF16 {
+                    (half_line_bf16(unit, line, 0), half_line_bf16(unit, line, 1))
+                } else {
+                    (half_line_f16(unit, line, 0), half_line_f16(unit, line, 1))
+                };
+                scales[block] = scale;
+                neg_mins[block] =
+                    if BITS == 8 { _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0), bias) } else { bias };
+            }
         }
     }
 
@@ -411,11 +414,10 @@ impl Unpack for Q6K {
             let d = _mm512_mul_ps(half_line_f16(unit, 0, 0), _mm512_set1_ps(0.25));
             for i in 0..4 {
                 let bytes = line(unit, 1 + i);
-                let scale = |bytes| _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(bytes)));
-                scales[4 * i] = scale(_mm512_slli_epi32::<24>(bytes));
-                scales[4 * i + 1] = scale(_mm512_slli_epi32::<16>(bytes));
-                scales[4 * i + 2] = scale(_mm512_slli_epi32::<8>(bytes));
-                scales[4 * i + 3] = scale(bytes);
+                scales[4 * i] = times_top_byte(d, _mm512_slli_epi32::<24>(bytes));
+                scales[4 * i + 1] = times_top_byte(d, _mm512_slli_epi32::<16>(bytes));
+                scales[4 * i + 2] = times_top_byte(d, _mm512_slli_epi32::<8>(bytes));
+                scales[4 * i + 3] = times_top_byte(d, bytes);
             }
         }
     }
@@ -428,11 +430,24 @@ impl Unpack for Q6K {
             if i % 4 < 3 {
                 return _mm512_and_si512(line(unit, first + i % 4), _mm512_set1_epi8(!3));
             }
-            let low = |i| _mm512_and_si512(line(unit, first + i), _mm512_set1_epi8(3));
-            let (a, b) = (_mm512_slli_epi16::<2>(low(0)), _mm512_slli_epi16::<4>(low(1)));
-            _mm512_or_si512(_mm512_or_si512(a, b), _mm512_slli_epi16::<6>(low(2)))
+            let two_bits = _mm512_set1_epi8(3);
+            let low = _mm512_and_si512(line(unit, first), two_bits);
+            let middle = _mm512_and_si512(line(unit, first + 1), two_bits);
+            let high = _mm512_and_si512(line(unit, first + 2), two_bits);
+            let lower = _mm512_or_si512(_mm512_slli_epi16::<2>(low), _mm512_slli_epi16::<4>(middle));
+            _mm512_or_si512(lower, _mm512_slli_epi16::<6>(high))
         }
     }
+}
+
+/// `d` times the top byte, signed, of each 32-bit lane.
+///
+/// # Safety
+/// AVX-512.
+#[inline(always)]
+unsafe fn times_top_byte(d: __m512, lanes: __m512i) -> __m512 {
+    // SAFETY: as for this function.
+    unsafe { _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(lanes))) }
 }
 
 /// Scales and negated minima of a K-quant's eight blocks, from lines 0 to 3.
@@ -445,18 +460,21 @@ unsafe fn k_scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [_
     unsafe {
         let d = half_line_f16(unit, 0, 0);
         let neg_dmin = _mm512_sub_ps(_mm512_set1_ps(-0.0), half_line_f16(unit, 0, 1));
-        let bytes: [__m512i; 3] = std::array::from_fn(|i| line(unit, 1 + i));
-        let and = |x, mask| _mm512_and_si512(x, _mm512_set1_epi32(mask));
-        let (low_six, low_four, high_two) = (63, 15, 0x30);
-        let [mut s, mut m, mut both] = bytes;
+        let (low_six, low_four, high_two) =
+            (_mm512_set1_epi32(63), _mm512_set1_epi32(15), _mm512_set1_epi32(0x30));
+        let (mut s, mut m, mut both) = (line(unit, 1), line(unit, 2), line(unit, 3));
         // What the top two bits of the first bytes add to the last four scales.
         let (mut s_top, mut m_top) = (_mm512_srli_epi32::<2>(s), _mm512_srli_epi32::<2>(m));
         for j in 0..4 {
-            let last_scale = _mm512_or_si512(and(both, low_four), and(s_top, high_two));
-            let last_min = _mm512_or_si512(and(_mm512_srli_epi32::<4>(both), low_four), and(m_top, high_two));
-            scales[j] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(and(s, low_six)));
+            let last_scale =
+                _mm512_or_si512(_mm512_and_si512(both, low_four), _mm512_and_si512(s_top, high_two));
+            let last_min = _mm512_or_si512(
+                _mm512_and_si512(_mm512_srli_epi32::<4>(both), low_four),
+                _mm512_and_si512(m_top, high_two),
+            );
+            scales[j] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_and_si512(s, low_six)));
             scales[4 + j] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(last_scale));
-            neg_mins[j] = _mm512_mul_ps(neg_dmin, _mm512_cvtepi32_ps(and(m, low_six)));
+            neg_mins[j] = _mm512_mul_ps(neg_dmin, _mm512_cvtepi32_ps(_mm512_and_si512(m, low_six)));
             neg_mins[4 + j] = _mm512_mul_ps(neg_dmin, _mm512_cvtepi32_ps(last_min));
             (s, m, both) =
                 (_mm512_srli_epi32::<8>(s), _mm512_srli_epi32::<8>(m), _mm512_srli_epi32::<8>(both));
