@@ -42,7 +42,7 @@ unsafe fn key_tile<const Q: usize>(
         // SAFETY: as for this function.
         unsafe {
             let row = keys.as_ptr().add(pair * 2 * TILE_SLOTS);
-            let keys = [0, 16].map(|at| _mm256_loadu_si256(row.add(at).cast()));
+            let keys = [_mm256_loadu_si256(row.cast()), _mm256_loadu_si256(row.add(16).cast())];
             for q in 0..Q {
                 let query = queries.as_ptr().add(q * head_dim + 2 * pair).cast::<i32>().read_unaligned();
                 let query = _mm256_set1_epi32(query);
@@ -89,16 +89,14 @@ pub(super) fn weighted_values(block: &WeighedBlock, out: &mut [i32]) {
 unsafe fn value_tile<const Q: usize>(block: &WeighedBlock, first: usize, dim: usize, out: &mut [i32]) {
     let head_dim = block.head_dim;
     // Dimensions past the head's end are masked off.
-    let masks = [0, 8].map(|at| {
-        let left = head_dim.saturating_sub(dim + at).min(8) as i32;
-        _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-    });
+    let masks = [dims_left(head_dim, dim), dims_left(head_dim, dim + 8)];
     let mut sums = [[_mm256_setzero_si256(); 2]; Q];
     for pair in 0..block.n_slots / 2 {
         // SAFETY: as for this function; masked-off lanes are not read.
         unsafe {
             let row = block.values.as_ptr().add(pair * 2 * head_dim).cast::<i32>().add(dim);
-            let values = [0, 1].map(|half| _mm256_maskload_epi32(row.wrapping_add(8 * half), masks[half]));
+            let values =
+                [_mm256_maskload_epi32(row, masks[0]), _mm256_maskload_epi32(row.wrapping_add(8), masks[1])];
             for q in 0..Q {
                 let weights = block.weights.as_ptr().add((first + q) * block.stride + 2 * pair);
                 let weights = _mm256_set1_epi32(weights.cast::<i32>().read_unaligned());
@@ -116,4 +114,12 @@ unsafe fn value_tile<const Q: usize>(block: &WeighedBlock, first: usize, dim: us
             unsafe { _mm256_maskstore_epi32(out.as_mut_ptr().wrapping_add(at), masks[half], sums[half]) };
         }
     }
+}
+
+/// A mask of those of the 8 dimensions from `dim` on that lie within the head.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn dims_left(head_dim: usize, dim: usize) -> __m256i {
+    let left = head_dim.saturating_sub(dim).min(8) as i32;
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(left), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 }

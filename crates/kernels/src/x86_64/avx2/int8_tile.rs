@@ -94,8 +94,8 @@ unsafe fn tile<F: Unpack, const C: usize>(
             for pair in 0..F::BLOCKS / 2 {
                 let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
                 if first == 0 {
-                    prefetch::<F, C, 0>(lines, pair);
-                    prefetch::<F, C, 1>(lines, pair);
+                    prefetch::<F, 0>(lines, pair);
+                    prefetch::<F, 1>(lines, pair);
                 }
                 add_block::<F, C, 0>(lines, pair, x, at, &scales, &neg_mins, &mut sums);
                 if F::SCALE_BLOCKS == 1 {
@@ -163,17 +163,13 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
             };
             let scale = scales[(2 * pair + ODD) * parts + part];
             for c in 0..C {
+                let sum = _mm256_set1_ps(*x.sums.as_ptr().add(at + c));
                 for half in 0..2 {
                     let dot = _mm256_cvtepi32_ps(dots[c][half]);
                     sums[c][half] = _mm256_fmadd_ps(dot, scale[half], sums[c][half]);
-                }
-            }
-        }
-        if F::HAS_MINS {
-            for c in 0..C {
-                let sum = _mm256_set1_ps(*x.sums.as_ptr().add(at + c));
-                for half in 0..2 {
-                    sums[c][half] = _mm256_fmadd_ps(neg_mins[2 * pair + ODD][half], sum, sums[c][half]);
+                    if F::HAS_MINS && part == parts - 1 {
+                        sums[c][half] = _mm256_fmadd_ps(neg_mins[2 * pair + ODD][half], sum, sums[c][half]);
+                    }
                 }
             }
         }
@@ -219,8 +215,11 @@ unsafe fn unsigned_dots<F: Unpack, const C: usize, const ODD: usize>(
                     let x = codes.add(c * BLOCK_COLS + 4 * i).cast::<i32>().read_unaligned();
                     let x = _mm256_set1_epi32(x);
                     for half in 0..2 {
-                        let product = _mm256_maddubs_epi16(weights[half], x);
-                        pairs[c][half] = _mm256_add_epi16(pairs[c][half], product);
+                        pairs[c][half] = if i == start {
+                            _mm256_maddubs_epi16(weights[half], x)
+                        } else {
+                            add_products(pairs[c][half], weights[half], x)
+                        };
                     }
                 }
             }
@@ -234,6 +233,28 @@ unsafe fn unsigned_dots<F: Unpack, const C: usize, const ODD: usize>(
         }
         dots
     }
+}
+
+/// `sums` and the products of unsigned `codes` and signed `x`, added up in pairs.
+///
+/// As intrinsics the compiler adds products to each other before it adds them to the sums, and keeps so
+/// many of them that it runs out of registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn add_products(mut sums: __m256i, codes: __m256i, x: __m256i) -> __m256i {
+    // SAFETY: the function has the feature, and the instructions work on registers alone.
+    unsafe {
+        std::arch::asm!(
+            "vpmaddubsw {products}, {codes}, {x}",
+            "vpaddw {sums}, {sums}, {products}",
+            products = out(ymm_reg) _,
+            sums = inout(ymm_reg) sums,
+            codes = in(ymm_reg) codes,
+            x = in(ymm_reg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sums
 }
 
 /// Dot products over `columns`, in fours, with signed codes.

@@ -111,12 +111,14 @@ unsafe fn key_tile<const T: usize, const Q: usize, const PREFETCH: bool>(
     for pair in 0..head_dim / 2 {
         // SAFETY: as for this function.
         unsafe {
-            let lines: [*const i16; T] =
-                std::array::from_fn(|t| keys.as_ptr().add(t * TILE_SLOTS * head_dim + pair * 2 * TILE_SLOTS));
-            if PREFETCH {
-                lines.iter().for_each(|line| prefetch(line.wrapping_add(BLOCK_POSITIONS * head_dim)));
+            let mut lines = [_mm512_setzero_si512(); T];
+            for t in 0..T {
+                let line = keys.as_ptr().add(t * TILE_SLOTS * head_dim + pair * 2 * TILE_SLOTS);
+                if PREFETCH {
+                    prefetch(line.wrapping_add(BLOCK_POSITIONS * head_dim));
+                }
+                lines[t] = _mm512_loadu_si512(line.cast());
             }
-            let lines = lines.map(|line| _mm512_loadu_si512(line.cast()));
             for q in 0..Q {
                 let query = broadcast_pair(queries.as_ptr().add(q * head_dim + 2 * pair));
                 for t in 0..T {
@@ -200,13 +202,14 @@ unsafe fn value_tile<const Q: usize, const PREFETCH: bool>(
         // SAFETY: as for this function; masked-off lanes are not read.
         unsafe {
             let row = block.values.as_ptr().add(pair * 2 * head_dim);
-            let values: [__m512i; VALUE_LINES] = std::array::from_fn(|l| {
+            let mut values = [_mm512_setzero_si512(); VALUE_LINES];
+            for l in 0..VALUE_LINES {
                 let line = row.wrapping_add((line + l) * 2 * LINE_DIMS);
                 if PREFETCH {
                     prefetch(line.wrapping_add(BLOCK_POSITIONS * head_dim));
                 }
-                _mm512_maskz_loadu_epi32(masks[l], line.cast())
-            });
+                values[l] = _mm512_maskz_loadu_epi32(masks[l], line.cast());
+            }
             for q in 0..Q {
                 let at = (first + q) * block.stride + 2 * pair;
                 let weights = broadcast_pair(block.weights.as_ptr().add(at));

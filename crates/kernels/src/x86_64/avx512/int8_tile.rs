@@ -12,6 +12,9 @@ use crate::product::TileOut;
 use crate::x86_64::prefetch::prefetch;
 use std::arch::x86_64::*;
 
+/// Columns of a tile from which on prefetching pays (`x86_64/prefetch.rs`).
+const PREFETCH_COLS: usize = 4;
+
 pub(super) fn int8_tile(
     block_type: BlockType,
     group: &[u8],
@@ -88,13 +91,17 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
             let mut sums = [_mm512_setzero_ps(); C];
             for pair in 0..F::BLOCKS / 2 {
                 let block = unit * F::BLOCKS + 2 * pair;
-                prefetch::<F, C, 0>(lines, pair);
+                if C >= PREFETCH_COLS {
+                    prefetch::<F, 0>(lines, pair);
+                }
                 add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
                 if F::SCALE_BLOCKS == 1 {
                     fold(&mut totals, &mut sums, x, block);
                 }
                 let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
-                prefetch::<F, C, 1>(lines, pair);
+                if C >= PREFETCH_COLS {
+                    prefetch::<F, 1>(lines, pair);
+                }
                 add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);
                 if F::SCALE_BLOCKS == 1 {
                     fold(&mut totals, &mut sums, x, block + 1);

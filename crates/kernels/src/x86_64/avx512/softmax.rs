@@ -66,7 +66,9 @@ fn whole_block(
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn exp2(x: __m512) -> __m512 {
-    let [a, b, c, d, e] = EXP2_TERMS.map(|term| _mm512_set1_ps(term));
+    let [a, b, c, d, e] = EXP2_TERMS;
+    let (a, b, c) = (_mm512_set1_ps(a), _mm512_set1_ps(b), _mm512_set1_ps(c));
+    let (d, e) = (_mm512_set1_ps(d), _mm512_set1_ps(e));
     let magic = _mm512_set1_ps(EXP2_MAGIC);
     let x = _mm512_max_ps(x, _mm512_set1_ps(EXP2_LEAST));
     let shifted = _mm512_add_ps(x, magic);
