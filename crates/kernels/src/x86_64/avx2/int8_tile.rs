@@ -163,13 +163,17 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
             };
             let scale = scales[(2 * pair + ODD) * parts + part];
             for c in 0..C {
-                let sum = _mm256_set1_ps(*x.sums.as_ptr().add(at + c));
                 for half in 0..2 {
                     let dot = _mm256_cvtepi32_ps(dots[c][half]);
                     sums[c][half] = _mm256_fmadd_ps(dot, scale[half], sums[c][half]);
-                    if F::HAS_MINS && part == parts - 1 {
-                        sums[c][half] = _mm256_fmadd_ps(neg_mins[2 * pair + ODD][half], sum, sums[c][half]);
-                    }
+                }
+            }
+        }
+        if F::HAS_MINS {
+            for c in 0..C {
+                let sum = _mm256_set1_ps(*x.sums.as_ptr().add(at + c));
+                for half in 0..2 {
+                    sums[c][half] = _mm256_fmadd_ps(neg_mins[2 * pair + ODD][half], sum, sums[c][half]);
                 }
             }
         }
