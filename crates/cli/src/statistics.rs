@@ -55,6 +55,9 @@ pub(crate) fn of_training(status: &TrainerStatus) -> String {
             first.published_length,
         );
     }
+    if let Some(reason) = status.held_by {
+        text += &format!("\n        waits: {reason}");
+    }
     if let Some(error) = &status.error {
         text += &format!("\n        stopped: {error}");
     }

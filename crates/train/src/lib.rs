@@ -42,7 +42,7 @@ pub use parameter::{AdamW, Parameter};
 pub use random::Random;
 pub use recorder::{Recorder, SampleSink};
 pub use sample_file::{SampleFile, SampleInfo};
-pub use task::{Decision, Memory, Pause, TaskOptions, TrainerStatus, TrainerTask};
+pub use task::{Allowance, Decision, MayWork, Memory, Pause, TaskOptions, TrainerStatus, TrainerTask};
 
 /// Result of training.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

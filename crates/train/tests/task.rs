@@ -11,7 +11,7 @@ use nano_reasoning_engine::{LogitRows, Sampler, SamplingParams, TargetModel};
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{Drafter, HeadDrafter, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_train::{
-    AdamW, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerStatus, TrainerTask,
+    AdamW, Allowance, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerStatus, TrainerTask,
 };
 
 const ANSWER_LEN: usize = 60;
@@ -92,6 +92,7 @@ fn run(
         &head,
         options(),
         Memory { checkpoints: Box::new(checkpoints.into_iter()), keep: Box::new(keep) },
+        Box::new(|| Allowance::ALL),
     )
     .unwrap();
     let mut session = Session::new(&model, Some(head));
@@ -157,7 +158,7 @@ fn a_checkpoint_of_something_else_is_left_alone() {
 #[test]
 fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
     let (model, head) = tiny();
-    let task = TrainerTask::start(&head, options(), Memory::default()).unwrap();
+    let task = TrainerTask::start(&head, options(), Memory::default(), Box::new(|| Allowance::ALL)).unwrap();
     let mut session = Session::new(&model, Some(head));
     session.decoder.add_observer(Box::new(task.recorder()));
     task.set_listening(false);
@@ -172,4 +173,21 @@ fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
     drop(pause);
     task.wait();
     assert!(task.status().n_tokens_trained > 0);
+}
+
+#[test]
+fn a_trainer_that_may_not_work_says_why_and_works_for_who_waits() {
+    let (model, head) = tiny();
+    let on_battery = Allowance { share: 0.0, reason: Some("on battery") };
+    let task = TrainerTask::start(&head, options(), Memory::default(), Box::new(move || on_battery)).unwrap();
+    let mut session = Session::new(&model, Some(head));
+    session.decoder.add_observer(Box::new(task.recorder()));
+    session.answer(&prompt(1));
+    while task.status().held_by.is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!((task.status().n_tokens_trained, task.status().held_by), (0, Some("on battery")));
+    task.wait();
+    assert!(task.status().n_tokens_trained > 0);
+    assert_eq!(task.status().error, None);
 }

@@ -13,6 +13,7 @@ mod bandwidth;
 mod chip;
 #[cfg_attr(target_os = "macos", allow(dead_code))]
 mod cpuinfo;
+mod demand;
 #[cfg_attr(target_os = "macos", allow(dead_code))]
 mod linux;
 #[cfg_attr(not(target_os = "macos"), allow(dead_code))]
@@ -26,6 +27,7 @@ use serde::Serialize;
 pub use accelerator::{Gpu, GpuVendor, Npu};
 pub use bandwidth::{Bandwidth, BandwidthSource, memory_bandwidth};
 pub use chip::{AppleVariant, Chip, ChipKind};
+pub(crate) use demand::Demand;
 
 /// What was found out about this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

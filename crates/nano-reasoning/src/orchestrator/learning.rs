@@ -7,6 +7,7 @@ use super::Machine;
 use crate::Result;
 use crate::checkpoints::CheckpointStore;
 use crate::config::Source;
+use crate::hardware::Demand;
 
 /// Step size for adapters where nobody set one: higher than for whole weights, as only a little is learnt.
 const LEARNING_RATE: f32 = 5e-4;
@@ -35,7 +36,9 @@ pub(super) fn start(
         step_rows: ROWS_PER_BATCH * settings.batch_size.value as usize,
         ..TaskOptions::default()
     };
-    Ok(TrainerTask::start(head, options, store.map_or_else(Memory::default, memory))?)
+    let mut demand = Demand::new(settings.gpu_utilization_target.value);
+    let may_work = Box::new(move || demand.allowance());
+    Ok(TrainerTask::start(head, options, store.map_or_else(Memory::default, memory), may_work)?)
 }
 
 /// What a store remembers, read when it is asked for; each new state goes there, too.

@@ -49,6 +49,23 @@ impl Default for TaskOptions {
     }
 }
 
+/// What share of the time a trainer may work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Allowance {
+    /// From 0 to 1.
+    pub share: f64,
+    /// For people: why it is 0.
+    pub reason: Option<&'static str>,
+}
+
+impl Allowance {
+    /// All of it.
+    pub const ALL: Self = Self { share: 1.0, reason: None };
+}
+
+/// Asked between steps, what share of the time the trainer may work from now on.
+pub type MayWork = Box<dyn FnMut() -> Allowance + Send>;
+
 /// Answers that may wait.
 const N_WAITING: usize = 16;
 
@@ -82,6 +99,8 @@ pub struct TrainerStatus {
     pub decisions: Vec<Decision>,
     /// Bytes of samples.
     pub buffer_bytes: usize,
+    /// Why it waits, if it was asked to.
+    pub held_by: Option<&'static str>,
     /// Why it stopped for good.
     pub error: Option<String>,
 }
@@ -104,6 +123,15 @@ struct State {
     published: Option<Arc<LayerAdapters>>,
     is_withholding: bool,
     is_stopping: bool,
+    /// Those who wait until all is worked off.
+    n_waiting: usize,
+}
+
+impl State {
+    /// Whether it is no time to rest.
+    fn is_in_haste(&self) -> bool {
+        self.is_stopping || self.n_waiting > 0
+    }
 }
 
 impl Shared {
@@ -143,11 +171,12 @@ pub struct TrainerTask {
 
 impl TrainerTask {
     /// Starts a trainer for `head`, which takes the adapters it publishes. It goes on from the first checkpoint of `memory`
-    /// that fits, and hands each state it publishes to it.
+    /// that fits, and hands each state it publishes to it. It works as much as `may_work` allows, or as it can while
+    /// somebody [waits](Self::wait) for it.
     ///
     /// # Errors
     /// If memory is short.
-    pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory) -> Result<Self> {
+    pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory, may_work: MayWork) -> Result<Self> {
         let brake = Arc::new(Brake::default());
         let shared = Arc::new(Shared {
             brake: brake.clone(),
@@ -165,7 +194,7 @@ impl TrainerTask {
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
             match HeadTrainer::of_parts(parts, pool, options.training) {
                 Ok(trainer) => {
-                    let mut worker = Worker::new(of_worker, trainer, options, memory.keep);
+                    let mut worker = Worker::new(of_worker, trainer, options, memory.keep, may_work);
                     worker.go_on_from(memory.checkpoints);
                     let _ = started.send(Ok(()));
                     worker.run(&received);
@@ -214,9 +243,12 @@ impl TrainerTask {
     pub fn wait(&self) {
         let n_answers = self.outlet().n_sent;
         let mut state = self.shared.state();
+        state.n_waiting += 1;
+        self.shared.changed.notify_all();
         while (state.n_taken < n_answers || state.is_busy) && state.status.error.is_none() {
             state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.n_waiting -= 1;
     }
 }
 
@@ -232,6 +264,7 @@ impl Drop for Pause {
 impl Drop for TrainerTask {
     fn drop(&mut self) {
         self.shared.state().is_stopping = true;
+        self.shared.changed.notify_all();
         self.outlet().samples = None;
         self.shared.brake.release();
         if let Some(thread) = self.thread.take() {

@@ -1,11 +1,11 @@
 //! The work of the trainer's thread.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::{Decision, Shared, TaskOptions};
+use super::{Decision, MayWork, Shared, TaskOptions};
 use crate::checkpoint::Progress;
 use crate::{Checkpoint, HeadTrainer, Random, Result, Sample, TrainingBuffer};
 
@@ -19,6 +19,8 @@ const CHUNK_ROWS: usize = 64;
 const HOLD_OUT: u64 = 4;
 /// Answers held out at most, the latest; older ones are learnt from in the end.
 const N_HELD_OUT: usize = 4;
+/// The longest rest before it is asked again whether there is work.
+const REST: Duration = Duration::from_secs(1);
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -35,6 +37,7 @@ pub(super) struct Worker {
     /// How the published adapters do on the held-out answers, once that is known.
     published_length: Option<f64>,
     keep: Box<dyn FnMut(&Checkpoint) + Send>,
+    may_work: MayWork,
 }
 
 impl Worker {
@@ -43,6 +46,7 @@ impl Worker {
         trainer: HeadTrainer,
         options: TaskOptions,
         keep: Box<dyn FnMut(&Checkpoint) + Send>,
+        may_work: MayWork,
     ) -> Self {
         Self {
             shared,
@@ -56,6 +60,7 @@ impl Worker {
             n_rejected: 0,
             published_length: None,
             keep,
+            may_work,
         }
     }
 
@@ -104,7 +109,9 @@ impl Worker {
     fn work_off(&mut self, sample: Sample, received: &Receiver<Sample>) -> Result<()> {
         self.take_in(sample)?;
         let mut has_learnt = false;
+        let mut worked = Duration::ZERO;
         while self.debt > 0.0 {
+            self.rest(worked);
             match received.try_recv() {
                 Ok(sample) => self.take_in(sample)?,
                 Err(TryRecvError::Empty) => {}
@@ -113,7 +120,9 @@ impl Worker {
             if self.is_stopping() {
                 return Ok(());
             }
+            let started = Instant::now();
             self.step()?;
+            worked = started.elapsed();
             has_learnt = true;
         }
         if has_learnt { self.gate() } else { Ok(()) }
@@ -142,6 +151,26 @@ impl Worker {
         self.buffer.add(sample, n_right);
         self.shared.state().status.buffer_bytes = self.buffer.size_bytes();
         Ok(())
+    }
+
+    /// Rests after having `worked`, so that work keeps to its share of the time; not while somebody waits for it.
+    fn rest(&mut self, worked: Duration) {
+        loop {
+            let allowance = (self.may_work)();
+            let is_held = allowance.share <= 0.0;
+            let rest =
+                if is_held { REST } else { worked.mul_f64(1.0 / allowance.share.min(1.0) - 1.0).min(REST) };
+            let mut state = self.shared.state();
+            state.status.held_by = if is_held { allowance.reason } else { None };
+            let (state, _) = self
+                .shared
+                .changed
+                .wait_timeout_while(state, rest, |state| !state.is_in_haste())
+                .unwrap_or_else(PoisonError::into_inner);
+            if !is_held || state.is_in_haste() {
+                return;
+            }
+        }
     }
 
     fn is_stopping(&self) -> bool {
