@@ -130,6 +130,14 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     core_vocab: Option<usize>,
+    /// Draft over those alone: to compare with drafters that have a fixed vocabulary
+    #[arg(
+        long = "fixed-vocab",
+        global = true,
+        hide_short_help = true,
+        help_heading = "Speculation and learning"
+    )]
+    is_vocab_fixed: bool,
     /// Alternatives a draft may hold for one token; 1 for none [default: 2]
     #[arg(
         long,
@@ -545,6 +553,7 @@ impl GlobalArgs {
                 drafter: learning.drafter.unwrap_or_default(),
                 head: learning.head.clone(),
                 core_vocab: learning.core_vocab,
+                is_vocab_fixed: learning.is_vocab_fixed,
                 max_width: learning.tree,
                 is_history_off: learning.is_history_off,
                 memory_dir: None,

@@ -22,7 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = GgufFile::open(head)?;
     let mut heads = Vec::new();
     for core_vocab in [4096, 8192, 16_384, 24_576].map(Some) {
-        heads.push(Eagle3Head::from_gguf(&file, &model, context + 16, &HeadOptions { core_vocab })?);
+        heads.push(Eagle3Head::from_gguf(
+            &file,
+            &model,
+            context + 16,
+            &HeadOptions { core_vocab, ..HeadOptions::default() },
+        )?);
     }
     let vocab_size = model.config().vocab_size as u32;
     let tokens: Vec<u32> = (0..context as u32).map(|i| i * 7919 % vocab_size).collect();

@@ -132,7 +132,8 @@ fn tokens_of_the_context_are_scored_by_the_targets_rows() {
         let target = TinyModel { dtype: of_target, ..TinyModel::new("qwen2") };
         let tiny = TinyHead { has_output, dtype: of_head, ..TinyHead::new(&target) };
         let (model, mut naive) = (load(&target), NaiveHead::new(&tiny, &target));
-        let mut head = tiny.load(&model, &HeadOptions { core_vocab: Some(7) }).unwrap();
+        let mut head =
+            tiny.load(&model, &HeadOptions { core_vocab: Some(7), ..HeadOptions::default() }).unwrap();
         assert_eq!(head.draft_vocab(), &tiny.core[..7]);
         let tokens = Rng(4).tokens(9, 75);
         let taps = taps(&model, &tiny.taps, &tokens);
@@ -221,7 +222,8 @@ fn threads_and_instruction_sets_give_the_same_bits() {
             ..LoadOptions::default()
         });
         let taps = taps(&model, &tiny.taps, &tokens);
-        let mut head = tiny.load(&model, &HeadOptions { core_vocab: Some(30) }).unwrap();
+        let mut head =
+            tiny.load(&model, &HeadOptions { core_vocab: Some(30), ..HeadOptions::default() }).unwrap();
         head.add_to_vocab(&tokens).unwrap();
         let n_vocab = head.draft_vocab().len();
         let width = taps.len() / tokens.len();
@@ -265,9 +267,13 @@ fn a_head_refuses_what_does_not_fit() {
 fn the_vocabulary_is_not_bound_by_the_context() {
     let target = TinyModel::new("qwen2");
     let tiny = TinyHead::new(&target);
-    let options = HeadOptions { core_vocab: Some(5) };
+    let options = HeadOptions { core_vocab: Some(5), ..HeadOptions::default() };
     let mut head = Eagle3Head::from_gguf(&tiny.to_file(), &load(&target), 10, &options).unwrap();
     let all: Vec<u32> = (0..75).collect();
     head.add_to_vocab(&all).unwrap();
     assert_eq!(head.draft_vocab().len(), 75);
+    let options = HeadOptions { is_vocab_fixed: true, ..options };
+    let mut head = Eagle3Head::from_gguf(&tiny.to_file(), &load(&target), 10, &options).unwrap();
+    head.add_to_vocab(&all).unwrap();
+    assert_eq!(head.draft_vocab().len(), 5);
 }

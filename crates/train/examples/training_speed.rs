@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let n_threads = more.first().map_or(Ok(2), |text| text.parse())?;
     let model =
         CpuModel::load(target, &LoadOptions { n_threads: Some(n_threads), ..LoadOptions::default() })?;
-    let options = HeadOptions { core_vocab: Some(8192) };
+    let options = HeadOptions { core_vocab: Some(8192), ..HeadOptions::default() };
     let head = HeadFile::open(head)?.load(&model, 0, &options)?;
     let hidden_dim = model.config().hidden_dim;
     let mut random = Random::new(1);

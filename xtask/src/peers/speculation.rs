@@ -42,7 +42,8 @@ pub(super) struct SpeculationOptions {
     /// Ways of our own: values of --drafter
     #[arg(long, value_delimiter = ',', default_value = "auto")]
     drafters: Vec<String>,
-    /// Let drafts on both sides always be chains of so many tokens, to compare acceptance
+    /// Let drafts on both sides always be chains of so many tokens, a head's over the
+    /// file's whole list and nothing else, to compare acceptance
     #[arg(long, value_name = "N")]
     fixed_draft: Option<usize>,
 }
@@ -162,6 +163,8 @@ fn ours(
     command.args(["--compare", "--iterations", "1", "--drafter", drafter, "--json"]);
     if let Some(n) = options.fixed_draft {
         command.args(["--fixed-draft", "--tree=1", "--draft-count", &n.to_string()]);
+        // As llama.cpp does: 1,000,000 is more than any list has.
+        command.args(["--fixed-vocab", "--core-vocab", "1000000"]);
     }
     command.args([
         "-m",

@@ -80,6 +80,7 @@ impl Eagle3Head {
             output: HeadOutput::new(target, core, own, options)?,
             cache,
             context_len,
+            is_vocab_fixed: options.is_vocab_fixed,
             len: 0,
             ancestors: Vec::with_capacity(MAX_NODES),
             y: Vec::with_capacity((1 + MAX_NODES) * hidden_dim),

@@ -44,6 +44,8 @@ const MAX_NODES: usize = 64;
 pub struct HeadOptions {
     /// Rows of the file's core list to draft over, the first ones; `None` for all.
     pub core_vocab: Option<usize>,
+    /// Whether the core list is all it drafts over, also where the context has other tokens.
+    pub is_vocab_fixed: bool,
 }
 
 /// A head with its KV cache, beside the target it drafts for.
@@ -56,6 +58,7 @@ pub struct Eagle3Head {
     output: HeadOutput,
     cache: KvLayer,
     context_len: usize,
+    is_vocab_fixed: bool,
     /// Entries of committed tokens.
     len: usize,
     /// Nodes of the draft, which lie in the slots after those: ancestors of each, itself included.
@@ -157,7 +160,7 @@ impl DraftHead for Eagle3Head {
 
     fn add_to_vocab(&mut self, tokens: &[u32]) -> engine::Result<()> {
         self.check_tokens(tokens)?;
-        for &token in tokens {
+        for &token in tokens.iter().filter(|_| !self.is_vocab_fixed) {
             self.output.add(&self.target, token);
         }
         Ok(())

@@ -130,7 +130,10 @@ impl HeadDistiller {
         settings: &DistillSettings,
     ) -> Result<Self> {
         let core_vocab = orchestrator.config().speculation.core_vocab.unwrap_or(CORE_VOCAB);
-        let known = known_head(orchestrator, &HeadOptions { core_vocab: Some(core_vocab) })?;
+        let known = known_head(
+            orchestrator,
+            &HeadOptions { core_vocab: Some(core_vocab), ..HeadOptions::default() },
+        )?;
         let taps = taps_of(known.as_ref(), orchestrator)?;
         let known = known.filter(|_| !settings.is_from_scratch);
         let is_of_head = known.is_some();

@@ -87,7 +87,7 @@ impl Engine {
         let mut drafters: Vec<Box<dyn Drafter>> = Vec::new();
         let mut trainer = None;
         if let Some(file) = config.speculation.head_file(machine, &resolved.name)? {
-            let head = load_head(&file, config.speculation.core_vocab, &model, context_len)?;
+            let head = load_head(&file, &config.speculation, &model, context_len)?;
             if machine.settings.is_training_enabled.value {
                 let store = config.speculation.checkpoints(machine, &resolved.name)?;
                 trainer = Some(learning::start(&head, machine, store)?);

@@ -34,6 +34,8 @@ pub struct Speculation {
     pub head: Option<PathBuf>,
     /// Rows of the head's core list to draft over; `None` for 8,192.
     pub core_vocab: Option<usize>,
+    /// Whether a head drafts over its core list alone, not over the context's tokens, too.
+    pub is_vocab_fixed: bool,
     /// Alternatives that may follow one token; `None` for 2, and 1 is chains.
     pub max_width: Option<usize>,
     /// Whether answers are neither kept for later drafts nor drafted from.
@@ -192,11 +194,12 @@ fn history_key(tokenizer: &Tokenizer) -> String {
 /// The head in `file`.
 pub(super) fn load_head(
     file: &HeadFile,
-    core_vocab: Option<usize>,
+    speculation: &Speculation,
     target: &Arc<CpuModel>,
     context_len: usize,
 ) -> Result<Eagle3Head> {
-    let options = HeadOptions { core_vocab: Some(core_vocab.unwrap_or(HEAD_CORE_VOCAB)) };
+    let Speculation { core_vocab, is_vocab_fixed, .. } = *speculation;
+    let options = HeadOptions { core_vocab: Some(core_vocab.unwrap_or(HEAD_CORE_VOCAB)), is_vocab_fixed };
     Ok(file.load(target, context_len, &options)?)
 }
 
