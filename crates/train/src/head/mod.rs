@@ -241,7 +241,7 @@ impl HeadTrainer {
     /// Names and shapes of what is learnt, in the order of [`Self::parameters`].
     fn names(&self) -> Vec<(String, Vec<usize>)> {
         let matrices = Projection::ALL.map(|projection| (projection.name(), self.matrix(projection)));
-        let fusion = ("fc", &self.head.weights().fc);
+        let fusion = ("fc", &*self.head.weights().fc);
         let mut names = Vec::new();
         for ((name, weights), learnt) in
             matrices.into_iter().chain([fusion]).zip(self.learnt.iter().chain([&self.fusion]))

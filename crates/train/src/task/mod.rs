@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nano_reasoning_kernels::{Brake, Pool};
-use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
+use nano_reasoning_model::{Eagle3Head, Snapshot, SnapshotSlot};
 use serde::Serialize;
 
 use crate::head::HeadParts;
@@ -88,7 +88,7 @@ pub struct TrainerStatus {
 
 struct Shared {
     brake: Arc<Brake>,
-    slot: Arc<AdapterSlot>,
+    slot: Arc<SnapshotSlot>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -101,7 +101,7 @@ struct State {
     /// Answers received and not yet worked off.
     is_busy: bool,
     /// What drafts are made with, unless it is withheld.
-    published: Option<Arc<LayerAdapters>>,
+    published: Option<Arc<Snapshot>>,
     is_withholding: bool,
     is_stopping: bool,
 }
@@ -112,7 +112,7 @@ impl Shared {
     }
 
     /// Changes what drafts shall be made with, and lets them.
-    fn change_adapters(&self, change: impl FnOnce(&mut State)) {
+    fn change_published(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
         self.slot.publish(state.published.clone().filter(|_| !state.is_withholding));
@@ -151,7 +151,7 @@ impl TrainerTask {
         let brake = Arc::new(Brake::default());
         let shared = Arc::new(Shared {
             brake: brake.clone(),
-            slot: head.adapter_slot().clone(),
+            slot: head.slot().clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -202,7 +202,7 @@ impl TrainerTask {
 
     /// Whether drafts are made with what was learnt, from now on; if not, with the head as it was.
     pub fn set_publishing(&self, publishes: bool) {
-        self.shared.change_adapters(|state| state.is_withholding = !publishes);
+        self.shared.change_published(|state| state.is_withholding = !publishes);
     }
 
     /// How far it is.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::Instant;
 
+use nano_reasoning_model::Snapshot;
+
 use super::{Decision, Shared, TaskOptions};
 use crate::checkpoint::Progress;
 use crate::{Checkpoint, HeadTrainer, Random, Result, Sample, TrainingBuffer};
@@ -73,7 +75,9 @@ impl Worker {
                     state.status.n_tokens_trained = info.n_tokens_trained;
                     state.status.n_steps = info.n_steps;
                     drop(state);
-                    self.shared.change_adapters(|state| state.published = Some(Arc::new(adapters)));
+                    self.shared.change_published(|state| {
+                        state.published = Some(Arc::new(Snapshot::Adapters(adapters)))
+                    });
                     tracing::info!(name, n_steps = info.n_steps, "drafting goes on as learnt before");
                     return;
                 }
@@ -233,7 +237,7 @@ impl Worker {
 
     /// Keeps the trainer's state, and lets drafts be made with it.
     fn publish(&mut self, mean_accepted_length: f64) -> Result<()> {
-        let adapters = Arc::new(self.trainer.adapters()?);
+        let adapters = Arc::new(Snapshot::Adapters(self.trainer.adapters()?));
         let (n_answers, n_tokens_trained) = {
             let status = &self.shared.state().status;
             (status.n_answers, status.n_tokens_trained)
@@ -246,7 +250,7 @@ impl Worker {
             random: self.random.state(),
         });
         (self.keep)(&checkpoint);
-        self.shared.change_adapters(|state| state.published = Some(adapters));
+        self.shared.change_published(|state| state.published = Some(adapters));
         Ok(())
     }
 
