@@ -1,9 +1,9 @@
-//! The trainer in the background: answers come in, adapters go out.
+//! The trainer in the background: answers come in, adapters or a whole layer go out.
 //!
 //! ```text
 //! answer   →  every fourth is held out for a time; the others are learnt from, with some of the buffer
 //! learn    →  steps, while nobody waits for an answer
-//! gate     →  candidate and published adapters guess the held-out answers: the candidate is published if it is
+//! gate     →  candidate and what is published guess the held-out answers: the candidate is published if it is
 //!             as good; after a few that are not, the trainer goes back to the published ones
 //! ```
 
@@ -57,7 +57,7 @@ const N_WAITING: usize = 16;
 pub struct Decision {
     /// Whether it was published.
     pub is_accepted: bool,
-    /// Mean accepted length on the held-out answers, by replay, of the adapters in use before.
+    /// Mean accepted length on the held-out answers, by replay, of what was in use before.
     pub published_length: f64,
     /// The candidate's.
     pub candidate_length: f64,
@@ -82,6 +82,8 @@ pub struct TrainerStatus {
     pub decisions: Vec<Decision>,
     /// Bytes of samples.
     pub buffer_bytes: usize,
+    /// Bytes of what is learnt and of the optimiser's moments.
+    pub state_bytes: usize,
     /// Why it stopped for good.
     pub error: Option<String>,
 }
@@ -142,7 +144,7 @@ pub struct TrainerTask {
 }
 
 impl TrainerTask {
-    /// Starts a trainer for `head`, which takes the adapters it publishes. It goes on from the first checkpoint of `memory`
+    /// Starts a trainer for `head`, which takes what it publishes. It goes on from the first checkpoint of `memory`
     /// that fits, and hands each state it publishes to it.
     ///
     /// # Errors
@@ -165,6 +167,7 @@ impl TrainerTask {
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
             match HeadTrainer::of_parts(parts, pool, options.training) {
                 Ok(trainer) => {
+                    of_worker.state().status.state_bytes = trainer.size_bytes();
                     let mut worker = Worker::new(of_worker, trainer, options, memory.keep);
                     worker.go_on_from(memory.checkpoints);
                     let _ = started.send(Ok(()));
