@@ -35,7 +35,7 @@ Examples:
 
 Environment: NANO_REASONING_CACHE, NANO_REASONING_CHECKPOINTS, NANO_REASONING_CONFIG,
 NANO_REASONING_LOG_LEVEL (off, error, warn, info, debug, trace), NANO_REASONING_DEBUG (0, 1),
-NANO_REASONING_STRATEGY (frozen, lora)";
+NANO_REASONING_STRATEGY (frozen, lora, eagle)";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {

@@ -1,8 +1,5 @@
 //! Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685): small trained changes beside frozen, quantized weights.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-
 use nano_reasoning_kernels::{Activations, BlockType, Kernels, PackedMatrix, Pool, Product};
 
 use crate::{Error, Result};
@@ -116,31 +113,5 @@ impl AdapterScratch {
         activations.set(kernels, pool, low, down.n_rows(), [BlockType::F32]);
         kernels.multiply(pool, &mut [Product { weights: up, out: change }], activations);
         kernels.add(out, change);
-    }
-}
-
-/// Where a trainer leaves adapters for whoever drafts: the latest are taken between two drafts.
-#[derive(Default)]
-pub struct AdapterSlot {
-    /// How often adapters were left here.
-    version: AtomicU64,
-    latest: Mutex<Option<Arc<LayerAdapters>>>,
-}
-
-impl AdapterSlot {
-    /// Leaves `adapters`, or none, for the next draft.
-    pub fn publish(&self, adapters: Option<Arc<LayerAdapters>>) {
-        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = adapters;
-        self.version.fetch_add(1, Ordering::Release);
-    }
-
-    /// The latest adapters, if `seen` is not their version, which it becomes.
-    pub(crate) fn newer(&self, seen: &mut u64) -> Option<Option<Arc<LayerAdapters>>> {
-        let version = self.version.load(Ordering::Acquire);
-        if version == *seen {
-            return None;
-        }
-        *seen = version;
-        Some(self.latest.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
 }

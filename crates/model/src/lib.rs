@@ -39,10 +39,11 @@ mod rope;
 mod sequence;
 mod weights;
 
-pub use adapter::{Adapter, AdapterSlot, LayerAdapters, Projection};
+pub use adapter::{Adapter, LayerAdapters, Projection};
 pub use config::ModelConfig;
 pub use eagle3::{
-    DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadValues, HeadWeights,
+    DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadValues, HeadWeights, Snapshot,
+    SnapshotSlot,
 };
 pub use error::{Error, one_line};
 pub use fingerprint::fnv1a;

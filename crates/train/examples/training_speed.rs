@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             take(&mut times[0].0);
             trainer.score(&sample, bases)?;
             take(&mut times[1].0);
-            trainer.step();
+            trainer.step()?;
             take(&mut times[2].0);
         }
         for (time, what) in times {

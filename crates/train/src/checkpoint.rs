@@ -1,11 +1,15 @@
 //! What was learnt, as a file: safetensors, with what it is and where it came from as JSON in the header.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use half::f16;
 use nano_reasoning_model::one_line;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde::{Deserialize, Serialize};
 
+use crate::change::SavedChange;
+use crate::int8::Q8_0;
 use crate::{Error, Result};
 
 /// The format's number: a reader refuses any other.
@@ -20,9 +24,9 @@ const WANTED: &str = "a checkpoint of this program, whole";
 pub struct CheckpointInfo {
     /// Of the format.
     pub version: u32,
-    /// What is learnt: `lora`.
+    /// What is learnt: `lora`, `eagle-int8`, or `eagle` where a head is learnt from files.
     pub strategy: String,
-    /// Rank of the adapters.
+    /// Rank of the adapters; 0 where there are none.
     pub rank: usize,
     /// Their scale, times the rank.
     pub alpha: f32,
@@ -67,8 +71,16 @@ pub struct Fingerprints {
 pub(crate) struct SavedTensor {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
+    pub(crate) numbers: Numbers,
+}
+
+/// The numbers of a tensor.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Numbers {
     /// Value, and the optimiser's two moments.
-    pub(crate) numbers: [Vec<f32>; 3],
+    Plain([Vec<f32>; 3]),
+    /// A change in 8 bits.
+    Change(SavedChange),
 }
 
 /// The state of a trainer.
@@ -81,6 +93,8 @@ pub struct Checkpoint {
 
 /// Suffixes of a tensor's three sets of numbers.
 const PARTS: [&str; 3] = ["", ".first_moment", ".second_moment"];
+/// Suffix of the scales of a tensor of 8-bit codes, one for 32 of them.
+const SCALES: &str = ".scales";
 
 impl Checkpoint {
     /// The file's bytes.
@@ -90,13 +104,28 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut named = Vec::new();
         for tensor in &self.tensors {
-            for (part, numbers) in PARTS.iter().zip(&tensor.numbers) {
-                let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                named.push((format!("{}{part}", tensor.name), tensor.shape.clone(), bytes));
+            let SavedTensor { name, shape, numbers } = tensor;
+            match numbers {
+                Numbers::Plain(parts) => {
+                    for (part, numbers) in PARTS.iter().zip(parts) {
+                        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+                        named.push((format!("{name}{part}"), Dtype::F32, shape.clone(), Cow::Owned(bytes)));
+                    }
+                }
+                Numbers::Change(SavedChange { codes, scales }) => {
+                    named.push((name.clone(), Dtype::I8, shape.clone(), Cow::Borrowed(&codes[..])));
+                    let bytes: Vec<u8> = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+                    named.push((
+                        format!("{name}{SCALES}"),
+                        Dtype::F16,
+                        vec![scales.len()],
+                        Cow::Owned(bytes),
+                    ));
+                }
             }
         }
-        let views = named.iter().map(|(name, shape, bytes)| {
-            (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("as long as its shape says"))
+        let views = named.iter().map(|(name, dtype, shape, bytes)| {
+            (name, TensorView::new(*dtype, shape.clone(), bytes).expect("as long as its shape says"))
         });
         let info = serde_json::to_string(&self.info).expect("numbers and text");
         serialize(views, Some(HashMap::from([(INFO.to_owned(), info)]))).expect("sound tensors")
@@ -117,11 +146,13 @@ impl Checkpoint {
             return Err(Error::BadCheckpoint { found, wanted });
         }
         let file = SafeTensors::deserialize(bytes).map_err(|error| bad(one_line(error)))?;
-        let numbers = |name: &str| {
+        let view = |name: &str, wanted: Dtype| {
             let view = file.tensor(name).map_err(|error| bad(one_line(error)))?;
-            if view.dtype() != Dtype::F32 {
-                return Err(bad(format!("tensor {name} of type {}", view.dtype())));
-            }
+            let found = view.dtype();
+            if found == wanted { Ok(view) } else { Err(bad(format!("tensor {name} of type {found}"))) }
+        };
+        let numbers = |name: &str| {
+            let view = view(name, Dtype::F32)?;
             let (numbers, _) = view.data().as_chunks::<4>();
             let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             if let Some(number) = numbers.iter().find(|number| !number.is_finite()) {
@@ -129,10 +160,27 @@ impl Checkpoint {
             }
             Ok((view.shape().to_vec(), numbers))
         };
+        let change = |name: &str| {
+            let codes = view(name, Dtype::I8)?;
+            let scales_name = format!("{name}{SCALES}");
+            let (scales, _) = view(&scales_name, Dtype::F16)?.data().as_chunks::<2>();
+            let scales: Vec<f16> = scales.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
+            if let Some(scale) = scales.iter().find(|scale| !scale.is_finite()) {
+                return Err(bad(format!("{scale} in tensor {scales_name}")));
+            }
+            if scales.len() * Q8_0.0 != codes.data().len() {
+                return Err(bad(format!("tensor {scales_name} of {} numbers", scales.len())));
+            }
+            Ok((codes.shape().to_vec(), SavedChange { codes: codes.data().to_vec(), scales }))
+        };
         let mut tensors = Vec::new();
-        let names =
-            file.names().into_iter().filter(|name| PARTS[1..].iter().all(|part| !name.ends_with(part)));
-        for name in names {
+        let is_whole = |name: &&str| !PARTS[1..].iter().chain([&SCALES]).any(|part| name.ends_with(part));
+        for name in file.names().into_iter().filter(is_whole) {
+            if file.tensor(name).is_ok_and(|view| view.dtype() == Dtype::I8) {
+                let (shape, saved) = change(name)?;
+                tensors.push(SavedTensor { name: name.to_owned(), shape, numbers: Numbers::Change(saved) });
+                continue;
+            }
             let (shape, value) = numbers(name)?;
             let mut parts = [value, Vec::new(), Vec::new()];
             for (part, suffix) in parts.iter_mut().zip(PARTS).skip(1) {
@@ -142,7 +190,7 @@ impl Checkpoint {
                 }
                 *part = part_numbers;
             }
-            tensors.push(SavedTensor { name: name.to_owned(), shape, numbers: parts });
+            tensors.push(SavedTensor { name: name.to_owned(), shape, numbers: Numbers::Plain(parts) });
         }
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { info, tensors })
@@ -171,9 +219,20 @@ mod tests {
         let tensor = |name: &str, start: f32| SavedTensor {
             name: name.into(),
             shape: vec![2, 3],
-            numbers: [0.0, 10.0, 20.0].map(|more| (0..6).map(|i| start + more + i as f32).collect()),
+            numbers: Numbers::Plain(
+                [0.0, 10.0, 20.0].map(|more| (0..6).map(|i| start + more + i as f32).collect()),
+            ),
         };
-        Checkpoint { info, tensors: vec![tensor("attn_k.down", 1.0), tensor("attn_q.down", -3.0)] }
+        let change = SavedChange {
+            codes: (0..128).collect(),
+            scales: (0..4).map(|i| f16::from_f32(i as f32)).collect(),
+        };
+        let change = SavedTensor {
+            name: "attn_v.change".into(),
+            shape: vec![2, 64],
+            numbers: Numbers::Change(change),
+        };
+        Checkpoint { info, tensors: vec![tensor("attn_k.down", 1.0), tensor("attn_q.down", -3.0), change] }
     }
 
     #[test]
@@ -193,8 +252,16 @@ mod tests {
         other.info.version = 99;
         assert!(message(&other.to_bytes()).contains("version 99"), "{}", message(&other.to_bytes()));
         let mut other = checkpoint();
-        other.tensors[1].numbers[2][0] = f32::NAN;
+        let Numbers::Plain(parts) = &mut other.tensors[1].numbers else { unreachable!() };
+        parts[2][0] = f32::NAN;
         assert!(message(&other.to_bytes()).contains("NaN in tensor attn_q.down.second_moment"));
+        let mut other = checkpoint();
+        let Numbers::Change(change) = &mut other.tensors[2].numbers else { unreachable!() };
+        change.scales[1] = f16::INFINITY;
+        assert!(message(&other.to_bytes()).contains("inf in tensor attn_v.change.scales"));
+        let Numbers::Change(change) = &mut other.tensors[2].numbers else { unreachable!() };
+        change.scales.truncate(1);
+        assert!(message(&other.to_bytes()).contains("tensor attn_v.change.scales of 1 numbers"));
         let plain = serialize(Vec::<(String, TensorView<'_>)>::new(), None).unwrap();
         assert!(message(&plain).contains("without a checkpoint's header"));
     }

@@ -186,7 +186,7 @@ impl Distillation {
         }
         let learning_rate = self.rate(done);
         self.trainer.set_learning_rate(learning_rate);
-        let gradient = self.trainer.step();
+        let gradient = self.trainer.step()?;
         self.n_rows_trained += n_rows as u64;
         Ok(DistillStep { step: done + 1, loss, gradient, learning_rate, n_rows })
     }

@@ -11,18 +11,21 @@
 //! | `distill.rs` | a head learnt from files of answers, with `sample_file.rs`, one of those |
 //! | `checkpoint.rs` | what was learnt, as a file |
 //! | `linear.rs` | a matrix: frozen, with an adapter, or learnt itself |
+//! | `change.rs`, `int8.rs` | a matrix's change of full rank in 8 bits, and AdamW on it |
 //! | `attention.rs`, `ops.rs`, `loss.rs` | steps of a layer, forwards and backwards |
-//! | `parameter.rs` | what is learnt, and AdamW |
+//! | `parameter.rs` | what is learnt in 32 bits, and AdamW |
 //!
 //! With the same seed and samples the same numbers come out, bit for bit, however many threads there are.
 #![forbid(unsafe_code)]
 
 mod attention;
 mod buffer;
+mod change;
 mod checkpoint;
 mod distill;
 mod error;
 mod head;
+mod int8;
 mod linear;
 mod loss;
 mod ops;

@@ -1,13 +1,15 @@
-//! A matrix of a layer that is trained: frozen with an adapter beside it, or itself.
+//! A matrix of a layer that is trained: frozen with an adapter or a change beside it, or itself.
 
 use nano_reasoning_kernels::{
     Activations, Dense, Kernels, PackedMatrix, Pool, Product, add_product, add_transposed_product,
 };
 
-use crate::Parameter;
+use crate::change::{Change, SCALE};
+use crate::int8::pack_q8_0;
+use crate::{Parameter, Result};
 
 /// What of a matrix is learnt.
-#[derive(Debug, Clone, Default)]
+#[derive(Default)]
 pub(crate) enum Learnt {
     /// Nothing.
     #[default]
@@ -16,6 +18,8 @@ pub(crate) enum Learnt {
     LowRank { down: Parameter, up: Parameter, rank: usize, scale: f32 },
     /// The matrix, `[n_rows, n_cols]`, in place of the frozen one.
     All(Parameter),
+    /// A change of full rank beside the frozen matrix, in 8 bits.
+    Change(Change),
 }
 
 impl Learnt {
@@ -45,12 +49,34 @@ impl Learnt {
             Self::Nothing => Vec::new(),
             Self::LowRank { rank, .. } => vec![("down", vec![*rank, n_cols]), ("up", vec![n_rows, *rank])],
             Self::All(_) => vec![("weight", vec![n_rows, n_cols])],
+            Self::Change(_) => vec![("change", vec![n_rows, n_cols])],
         }
+    }
+
+    /// The matrix with what was learnt, as inference takes it; of adapters nothing is in it.
+    ///
+    /// # Errors
+    /// If rows are not whole blocks of 32, or memory is short.
+    pub(crate) fn packed(&self, pool: &Pool, weights: &PackedMatrix) -> Result<PackedMatrix> {
+        let (n_rows, n_cols) = (weights.n_rows(), weights.n_cols());
+        match self {
+            Self::Change(change) => change.applied(pool, weights),
+            Self::All(Parameter { value, .. }) => pack_q8_0(pool, n_rows, n_cols, |row, out| {
+                out.copy_from_slice(&value[row * n_cols..][..n_cols]);
+            }),
+            _ => pack_q8_0(pool, n_rows, n_cols, |row, out| weights.read_row(row, out)),
+        }
+    }
+
+    /// Bytes that stay from step to step.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let of_change = if let Self::Change(change) = self { change.size_bytes() } else { 0 };
+        of_change + self.parameters().map(Parameter::size_bytes).sum::<usize>()
     }
 
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         let (first, second) = match self {
-            Self::Nothing => (None, None),
+            Self::Nothing | Self::Change(_) => (None, None),
             Self::LowRank { down, up, .. } => (Some(down), Some(up)),
             Self::All(weights) => (Some(weights), None),
         };
@@ -59,7 +85,7 @@ impl Learnt {
 
     pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
         let (first, second) = match self {
-            Self::Nothing => (None, None),
+            Self::Nothing | Self::Change(_) => (None, None),
             Self::LowRank { down, up, .. } => (Some(down), Some(up)),
             Self::All(weights) => (Some(weights), None),
         };
@@ -93,6 +119,10 @@ impl Machine<'_> {
             add_product(self.pool, &mut out, n_rows, 0, 1.0, rows, Dense::new(value, n_cols).transposed());
             return Multiplied { out, low: Vec::new() };
         }
+        if let Learnt::Change(change) = learnt {
+            self.multiply_changed(weights, change, x, &mut out);
+            return Multiplied { out, low: Vec::new() };
+        }
         self.multiply_frozen(weights, x, &mut out);
         let Learnt::LowRank { down, up, rank, scale } = learnt else {
             return Multiplied { out, low: Vec::new() };
@@ -109,6 +139,19 @@ impl Machine<'_> {
         let mut activations = Activations::new();
         activations.set(self.kernels, self.pool, x, weights.n_cols(), [weights.block_type()]);
         self.kernels.multiply(self.pool, &mut [Product { weights, out }], &activations);
+    }
+
+    /// As [`Self::multiply_frozen`], by `weights` and their change.
+    fn multiply_changed(&self, weights: &PackedMatrix, change: &Change, x: &[f32], out: &mut [f32]) {
+        let change = change.weights();
+        let mut changes = vec![0.0; out.len()];
+        let mut activations = Activations::new();
+        let types = [weights.block_type(), change.block_type()];
+        activations.set(self.kernels, self.pool, x, weights.n_cols(), types);
+        let frozen = Product { weights, out: &mut *out };
+        let changed = Product { weights: change, out: &mut changes };
+        self.kernels.multiply(self.pool, &mut [frozen, changed], &activations);
+        out.iter_mut().zip(changes).for_each(|(out, change)| *out += change / SCALE);
     }
 
     /// The way back: adds to the gradients of what is learnt and to `dx`, `[n, n_cols]`, where that is wanted.
@@ -142,6 +185,14 @@ impl Machine<'_> {
                     add_transposed_product(self.pool, dx, dy, weights);
                     add_product(self.pool, dx, n_cols, 0, 1.0, d_low, Dense::new(&down.value, n_cols));
                 }
+            }
+            Learnt::Change(change) => {
+                if let Some(dx) = dx {
+                    add_transposed_product(self.pool, dx, dy, weights);
+                    let dy: Vec<f32> = dy.iter().map(|dy| dy / SCALE).collect();
+                    add_transposed_product(self.pool, dx, &dy, change.weights());
+                }
+                change.add_gradient(x, dy);
             }
             Learnt::Nothing => {
                 if let Some(dx) = dx {

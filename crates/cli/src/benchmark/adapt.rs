@@ -39,7 +39,7 @@ struct Task {
 /// Finds out before anything is read or measured what would be in vain.
 pub(super) fn check(config: &GenerationConfig, arguments: &BenchmarkArgs) -> anyhow::Result<()> {
     if arguments.adapts && config.overrides.strategy == Some(LearningStrategy::Frozen) {
-        let message = "--strategy is frozen; --adapt wants lora: it measures what gradients bring";
+        let message = "--strategy is frozen; --adapt wants lora or eagle: it measures what gradients bring";
         return Err(Usage(message.into()).into());
     }
     arguments.plot.as_deref().map_or(Ok(()), plot::check_folder)
@@ -183,6 +183,7 @@ fn report(
             "n_steps": status.n_steps,
             "train_s": status.train_s,
             "buffer_bytes": status.buffer_bytes,
+            "state_bytes": status.state_bytes,
             "decisions": status.decisions,
         },
     });

@@ -89,7 +89,7 @@ fn a_strategy_is_one_of_those_there_are() {
     refused("info --strategy lore", "invalid value 'lore' for '--strategy <NAME>'");
     refused(
         "benchmark --adapt --prompts /dev/null --held-out /dev/null --strategy frozen",
-        "--strategy is frozen; --adapt wants lora: it measures what gradients bring",
+        "--strategy is frozen; --adapt wants lora or eagle: it measures what gradients bring",
     );
 }
 

@@ -6,18 +6,51 @@ use crate::Projection;
 use crate::architecture::{Pairing, Rotation, rotate};
 use crate::rope::Rope;
 use nano_reasoning_kernels::{Kernels, PackedMatrix};
+use std::sync::Arc;
 
 /// Sizes and weights of a head. It may be shared: by the one who drafts and the one who trains.
 pub struct HeadLayer {
     pub(super) config: HeadConfig,
     pub(super) weights: HeadWeights,
-    rope: Rope,
+    rope: Arc<Rope>,
 }
 
 impl HeadLayer {
     pub(super) fn new(config: HeadConfig, weights: HeadWeights) -> crate::Result<Self> {
-        let rope = Rope::new(&config.rope)?;
+        let rope = Arc::new(Rope::new(&config.rope)?);
         Ok(Self { config, weights, rope })
+    }
+
+    /// A layer as this one with other matrices, in the order of [`Projection::ALL`], and other norms: input_layernorm,
+    /// hidden_norm, post_attention_layernorm and the last. The fusion of taps is shared.
+    ///
+    /// # Panics
+    /// If shapes differ.
+    #[must_use]
+    pub fn with(&self, matrices: [PackedMatrix; 7], norms: [Vec<f32>; 4]) -> Self {
+        for (projection, matrix) in Projection::ALL.into_iter().zip(&matrices) {
+            let own = self.projection(projection);
+            let (found, wanted) = ((matrix.n_rows(), matrix.n_cols()), (own.n_rows(), own.n_cols()));
+            assert_eq!(found, wanted, "shape of {}", projection.name());
+        }
+        assert!(norms.iter().all(|norm| norm.len() == self.config.hidden_dim), "lengths of norms");
+        let [attn_q, attn_k, attn_v, attn_output, ffn_gate, ffn_up, ffn_down] = matrices;
+        let [attn_norm, attn_norm_2, ffn_norm, output_norm] = norms;
+        let weights = HeadWeights {
+            fc: self.weights.fc.clone(),
+            attn_norm,
+            attn_norm_2,
+            attn_q,
+            attn_k,
+            attn_v,
+            attn_output,
+            ffn_norm,
+            ffn_gate,
+            ffn_up,
+            ffn_down,
+            output_norm,
+        };
+        Self { config: self.config.clone(), weights, rope: self.rope.clone() }
     }
 
     /// Its sizes.

@@ -89,8 +89,8 @@ impl Eagle3Head {
             activations: Activations::new(),
             logits: Vec::new(),
             layer: Arc::new(HeadLayer::new(config, weights)?),
-            adapters: None,
-            adapter_slot: Default::default(),
+            learnt: None,
+            slot: Default::default(),
             adapter_scratch: AdapterScratch::default(),
         })
     }

@@ -16,15 +16,17 @@ mod load;
 mod output;
 mod pass;
 mod safetensors;
+mod snapshot;
 mod values;
 mod weights;
 
-use crate::adapter::{AdapterScratch, AdapterSlot, LayerAdapters};
+use crate::adapter::AdapterScratch;
 use crate::model::CpuModel;
 pub use config::HeadConfig;
 pub use export::HeadFile;
 pub use layer::HeadLayer;
 pub use output::DraftRows;
+pub use snapshot::{Snapshot, SnapshotSlot};
 pub use values::HeadValues;
 pub use weights::HeadWeights;
 
@@ -52,9 +54,9 @@ pub struct HeadOptions {
 pub struct Eagle3Head {
     target: Arc<CpuModel>,
     layer: Arc<HeadLayer>,
-    adapters: Option<Arc<LayerAdapters>>,
-    /// Where newer adapters may lie, and the version of those taken last.
-    adapter_slot: (Arc<AdapterSlot>, u64),
+    learnt: Option<Arc<Snapshot>>,
+    /// Where more may lie that was learnt, and the version of what was taken last.
+    slot: (Arc<SnapshotSlot>, u64),
     output: HeadOutput,
     cache: KvLayer,
     context_len: usize,
@@ -79,7 +81,7 @@ impl Eagle3Head {
         self.layer.weights.size_bytes() + self.output.size_bytes()
     }
 
-    /// What it has learnt.
+    /// The layer that it was loaded with.
     pub fn layer(&self) -> &Arc<HeadLayer> {
         &self.layer
     }
@@ -94,17 +96,20 @@ impl Eagle3Head {
         self.output.core()
     }
 
-    /// Where to leave adapters, which it takes before the next draft; entries that it has stay as they are.
-    pub fn adapter_slot(&self) -> &Arc<AdapterSlot> {
-        &self.adapter_slot.0
+    /// Where to leave what was learnt, which it takes before the next draft; entries that it has stay as they are.
+    pub fn slot(&self) -> &Arc<SnapshotSlot> {
+        &self.slot.0
     }
 
     /// Runs the layer over `entries`.
     fn run(&mut self, entries: &Entries) {
         let layer = pass::Layer {
             target: &self.target,
-            head: &self.layer,
-            adapters: self.adapters.as_deref(),
+            head: in_use(&self.learnt, &self.layer),
+            adapters: match self.learnt.as_deref() {
+                Some(Snapshot::Adapters(adapters)) => Some(&**adapters),
+                _ => None,
+            },
             adapter_scratch: &mut self.adapter_scratch,
             cache: &mut self.cache,
             attention: &mut self.attention,
@@ -139,9 +144,18 @@ impl Eagle3Head {
             self.logits.resize(n_logits, 0.0);
         }
         let logits = &mut self.logits[..n_logits];
-        let normed = pass::norm(&self.target, &self.layer, &mut self.scratch, y);
+        let layer = in_use(&self.learnt, &self.layer);
+        let normed = pass::norm(&self.target, layer, &mut self.scratch, y);
         self.output.score(&self.target, &mut self.activations, normed, logits);
         HeadForward { logits: &self.logits[..n_logits] }
+    }
+}
+
+/// The layer that drafts are made with: the learnt one, if a whole one was.
+fn in_use<'a>(learnt: &'a Option<Arc<Snapshot>>, own: &'a HeadLayer) -> &'a HeadLayer {
+    match learnt.as_deref() {
+        Some(Snapshot::Layer(layer)) => layer,
+        _ => own,
     }
 }
 
@@ -193,14 +207,14 @@ impl DraftHead for Eagle3Head {
         assert_eq!(taps.len(), next_tokens.len() * width, "taps of the tokens before each");
         self.ancestors.clear();
         self.y.clear();
-        let (slot, seen) = &mut self.adapter_slot;
-        if let Some(adapters) = slot.newer(seen) {
-            self.adapters = adapters;
+        let (slot, seen) = &mut self.slot;
+        if let Some(learnt) = slot.newer(seen) {
+            self.learnt = learnt;
         }
         let chunks = next_tokens.chunks(CHUNK_ENTRIES).zip(taps.chunks(CHUNK_ENTRIES * width));
         let n_chunks = chunks.len();
         for (i, (tokens, taps)) in chunks.enumerate() {
-            pass::fuse(&self.target, &self.layer, &mut self.scratch, taps);
+            pass::fuse(&self.target, in_use(&self.learnt, &self.layer), &mut self.scratch, taps);
             let last = is_scored && i + 1 == n_chunks;
             let entries = Entries {
                 tokens,

@@ -8,6 +8,7 @@ use crate::model::CpuModel;
 use crate::rope::{RopeConfig, RopeScaling};
 use crate::{Error, Result};
 use nano_reasoning_kernels::PackedMatrix;
+use std::sync::Arc;
 
 /// Weights of a head as numbers, row-major, in the shapes and the order of rows of [`HeadWeights`].
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -127,7 +128,7 @@ impl HeadValues {
             Ok::<_, Error>(values.to_vec())
         };
         Ok(HeadWeights {
-            fc: matrix("fc", &self.fc, hidden_dim, config.taps.len() * hidden_dim)?,
+            fc: Arc::new(matrix("fc", &self.fc, hidden_dim, config.taps.len() * hidden_dim)?),
             attn_norm: vector("attn_norm", &self.attn_norm)?,
             attn_norm_2: vector("attn_norm_2", &self.attn_norm_2)?,
             attn_q: matrix("attn_q", &self.attn_q, q_dim, 2 * hidden_dim)?,

@@ -4,11 +4,12 @@ use super::config::HeadConfig;
 use crate::Result;
 use crate::weights::WeightSource;
 use nano_reasoning_kernels::PackedMatrix;
+use std::sync::Arc;
 
 /// Weights of a head, named as llama.cpp names them.
 pub struct HeadWeights {
     /// `[hidden_dim, n_taps · hidden_dim]`
-    pub fc: PackedMatrix,
+    pub fc: Arc<PackedMatrix>,
     /// input_layernorm, `[hidden_dim]`
     pub attn_norm: Vec<f32>,
     /// hidden_norm, `[hidden_dim]`
@@ -39,7 +40,7 @@ impl HeadWeights {
         let (hidden_dim, ffn_dim) = (config.hidden_dim, config.ffn_dim);
         let (q_dim, kv_dim) = (config.q_dim(), config.kv_dim());
         Ok(Self {
-            fc: source.matrix("fc.weight", hidden_dim, config.taps.len() * hidden_dim)?,
+            fc: Arc::new(source.matrix("fc.weight", hidden_dim, config.taps.len() * hidden_dim)?),
             attn_norm: source.vector("blk.0.attn_norm.weight", hidden_dim)?,
             attn_norm_2: source.vector("blk.0.attn_norm_2.weight", hidden_dim)?,
             attn_q: source.matrix("blk.0.attn_q.weight", q_dim, 2 * hidden_dim)?,
@@ -56,7 +57,7 @@ impl HeadWeights {
 
     pub(crate) fn size_bytes(&self) -> usize {
         let matrices = [
-            &self.fc,
+            &*self.fc,
             &self.attn_q,
             &self.attn_k,
             &self.attn_v,

@@ -227,6 +227,9 @@ mod tests {
         let error = environment(&[("HOME", "/"), (DEBUG, "maybe")]).unwrap_err();
         assert_eq!(error.to_string(), "NANO_REASONING_DEBUG is 'maybe'; wanted 0 or 1");
         let error = environment(&[("HOME", "/"), (STRATEGY, "lore")]).unwrap_err().to_string();
-        assert_eq!(error, "NANO_REASONING_STRATEGY is 'lore'; wanted frozen or lora, did you mean 'lora'?");
+        assert_eq!(
+            error,
+            "NANO_REASONING_STRATEGY is 'lore'; wanted frozen, lora or eagle, did you mean 'lora'?"
+        );
     }
 }

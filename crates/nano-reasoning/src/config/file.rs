@@ -221,7 +221,7 @@ impl Member<'_> {
         match word.as_deref().map(str::parse) {
             Some(Ok(strategy)) => Ok(Some(self.setting(strategy))),
             _ => Err(self.bad(
-                "\"frozen\", \"lora\" or null for the tier's",
+                "\"frozen\", \"lora\", \"eagle\" or null for the tier's",
                 word.as_deref().and_then(LearningStrategy::suggestion),
             )),
         }

@@ -264,7 +264,7 @@ mod tests {
         let (frozen, lora) = (Some(LearningStrategy::Frozen), Some(LearningStrategy::Lora));
         let (of_entry, of_pro) = (Speculator::Frozen, Speculator::AdaptiveLora);
         assert_eq!(shown(None, None, "", of_entry), "false (tier Pro), frozen (tier Pro)");
-        assert_eq!(shown(None, None, "", Speculator::FullEagle), "true (tier Pro), lora (tier Pro)");
+        assert_eq!(shown(None, None, "", Speculator::FullEagle), "true (tier Pro), eagle (tier Pro)");
         assert_eq!(shown(None, lora, "", of_entry), "true (--strategy), lora (--strategy)");
         assert_eq!(shown(None, frozen, "", of_pro), "false (--strategy), frozen (--strategy)");
         assert_eq!(shown(Some(true), None, "", of_entry), "true (--training), lora (--training)");

@@ -16,20 +16,23 @@ pub enum LearningStrategy {
     Frozen,
     /// Low-rank adapters on the head.
     Lora,
+    /// The head's whole layer, in 8 bits.
+    Eagle,
 }
 
 impl LearningStrategy {
     /// All of them, cheapest first.
-    pub const ALL: [Self; 2] = [Self::Frozen, Self::Lora];
+    pub const ALL: [Self; 3] = [Self::Frozen, Self::Lora, Self::Eagle];
 
     /// Their names, for messages.
-    pub(super) const WANTED: &str = "frozen or lora";
+    pub(super) const WANTED: &str = "frozen, lora or eagle";
 
     /// Its name, as configuration and flags write it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Frozen => "frozen",
             Self::Lora => "lora",
+            Self::Eagle => "eagle",
         }
     }
 
@@ -38,11 +41,12 @@ impl LearningStrategy {
         self != Self::Frozen
     }
 
-    /// The nearest to what a tier wants. A whole head does not learn while it runs yet: its adapters do.
+    /// What a tier wants.
     pub(super) fn of(speculator: Speculator) -> Self {
         match speculator {
             Speculator::Frozen => Self::Frozen,
-            Speculator::AdaptiveLora | Speculator::FullEagle => Self::Lora,
+            Speculator::AdaptiveLora => Self::Lora,
+            Speculator::FullEagle => Self::Eagle,
         }
     }
 

@@ -1,16 +1,20 @@
 //! Learning beside answering: how a trainer is set up.
 
 use nano_reasoning_model::Eagle3Head;
-use nano_reasoning_train::{AdamW, BufferLimits, Checkpoint, HeadTraining, Memory, TaskOptions, TrainerTask};
+use nano_reasoning_train::{
+    AdamW, BufferLimits, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerTask,
+};
 
 use super::Machine;
 use crate::Result;
 use crate::checkpoints::CheckpointStore;
-use crate::config::Source;
+use crate::config::{LearningStrategy, Source};
 use crate::hardware::Demand;
 
 /// Step size for adapters where nobody set one: higher than for whole weights, as only a little is learnt.
 const LEARNING_RATE: f32 = 5e-4;
+/// Step size for a whole layer where nobody set one.
+const LAYER_LEARNING_RATE: f32 = 5e-5;
 /// Rows of a step for each of the settings' batch.
 const ROWS_PER_BATCH: usize = 32;
 
@@ -22,9 +26,15 @@ pub(super) fn start(
 ) -> Result<TrainerTask> {
     let settings = &machine.settings;
     let rate = &settings.learning_rate;
-    let learning_rate = if rate.source == Source::Default { LEARNING_RATE } else { rate.value as f32 };
+    let of_adapters = HeadTraining::default().strategy;
+    let (strategy, usual_rate) = match settings.strategy.value {
+        LearningStrategy::Eagle => (Strategy::AllInt8, LAYER_LEARNING_RATE),
+        LearningStrategy::Frozen | LearningStrategy::Lora => (of_adapters, LEARNING_RATE),
+    };
+    let learning_rate = if rate.source == Source::Default { usual_rate } else { rate.value as f32 };
     let options = TaskOptions {
         training: HeadTraining {
+            strategy,
             adamw: AdamW { learning_rate, ..AdamW::default() },
             ..HeadTraining::default()
         },

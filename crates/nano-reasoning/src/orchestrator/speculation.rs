@@ -13,7 +13,7 @@ use nano_reasoning_text::Tokenizer;
 
 use super::{Machine, engine};
 use crate::checkpoints::{CheckpointStore, DEFAULT_PROFILE};
-use crate::config::Source;
+use crate::config::{LearningStrategy, Source};
 use crate::store::Resolved;
 use crate::{Error, Result, heads};
 
@@ -149,13 +149,18 @@ impl Speculation {
     /// The head that is to be loaded for the model of the catalogue called `name`.
     ///
     /// # Errors
-    /// If its file is broken; [`Error::NoHead`] if one is asked for and none is known.
+    /// If its file is broken; [`Error::NoHead`] if one is asked for, or asked to learn, and none is known.
     pub(super) fn head_file(&self, machine: &Machine, name: &str) -> Result<Option<HeadFile>> {
         if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Head | DrafterChoice::Auto) {
             return Ok(None);
         }
+        let strategy = &machine.settings.strategy;
+        let shall_learn =
+            strategy.value == LearningStrategy::Eagle && matches!(strategy.source, Source::Flag(_));
         match heads::find(self.head.as_deref(), name)? {
-            None if self.drafter != DrafterChoice::Auto => Err(Error::NoHead { target: name.to_owned() }),
+            None if shall_learn || self.drafter != DrafterChoice::Auto => {
+                Err(Error::NoHead { target: name.to_owned() })
+            }
             found => Ok(found),
         }
     }
@@ -234,6 +239,27 @@ pub(super) fn model_drafter(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::GenerationConfig;
+    use crate::config::Overrides;
+
+    #[test]
+    fn a_head_that_shall_learn_has_to_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let config_path = folder.path().join("config.json");
+        std::fs::write(&config_path, "{}").unwrap();
+        let found = |strategy, drafter| {
+            let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
+            let config_path = Some(config_path.clone());
+            let config = GenerationConfig { overrides, config_path, ..GenerationConfig::default() };
+            let machine = Machine::look(&config).unwrap();
+            Speculation { drafter, ..Speculation::default() }.head_file(&machine, "my-model")
+        };
+        use DrafterChoice::{Auto, Ngram};
+        let error = found(LearningStrategy::Eagle, Auto).err().unwrap().to_string();
+        assert!(error.starts_with("no head ships for 'my-model'"), "{error}");
+        assert!(found(LearningStrategy::Eagle, Ngram).unwrap().is_none());
+        assert!(found(LearningStrategy::Lora, Auto).unwrap().is_none());
+    }
 
     #[test]
     fn drafters_are_chosen_by_name() {

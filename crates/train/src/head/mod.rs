@@ -6,25 +6,26 @@
 //! | `sample.rs` | what it learns from |
 //! | `pass.rs` | the steps of a few rows, forwards |
 //! | `gradient.rs` | and backwards |
+//! | `state.rs` | what was learnt: published, gone back to, kept |
 
 mod gradient;
 mod pass;
 mod sample;
+mod state;
 
 pub use sample::Sample;
+pub(crate) use state::Published;
 
 use std::sync::{Arc, OnceLock};
 
 use half::f16;
 use nano_reasoning_kernels::{PackedMatrix, Pool};
-use nano_reasoning_model::{
-    Adapter, CpuModel, DraftRows, Eagle3Head, HeadLayer, HeadValues, LayerAdapters, Projection, fnv1a,
-};
+use nano_reasoning_model::{CpuModel, DraftRows, Eagle3Head, HeadLayer, Projection};
 
-use crate::checkpoint::{Progress, SavedTensor, VERSION};
+use crate::change::Change;
 use crate::linear::{Learnt, Machine};
 use crate::random::Random;
-use crate::{AdamW, Checkpoint, CheckpointInfo, Error, Fingerprints, Loss, Parameter, Result};
+use crate::{AdamW, Error, Fingerprints, Loss, Parameter, Result};
 
 /// What of a head is learnt.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,8 +37,11 @@ pub enum Strategy {
         /// Their scale, times the rank.
         alpha: f32,
     },
-    /// All its matrices and norms.
+    /// All its matrices and norms, in 32 bits.
     All,
+    /// All matrices and norms of its layer: the matrices by changes in 8 bits, with moments in 8 bits. What fuses the taps
+    /// stays as it is, so that samples are kept fused.
+    AllInt8,
 }
 
 impl Strategy {
@@ -46,6 +50,7 @@ impl Strategy {
         match self {
             Self::LowRank { .. } => "lora",
             Self::All => "eagle",
+            Self::AllInt8 => "eagle-int8",
         }
     }
 }
@@ -157,22 +162,26 @@ impl HeadTrainer {
         let HeadParts { target, layer, core } = parts;
         let rows = DraftRows::new(&target, &core)?;
         let mut random = Random::new(training.seed);
-        let learnt = Projection::ALL.map(|projection| match training.strategy {
-            Strategy::LowRank { rank, alpha } => {
-                Learnt::low_rank(layer.projection(projection), rank, alpha, &mut || random.normal())
-            }
-            Strategy::All => Learnt::all(layer.projection(projection)),
-        });
+        let mut learnt: [Learnt; 7] = Default::default();
+        for (projection, learnt) in Projection::ALL.into_iter().zip(&mut learnt) {
+            let matrix = layer.projection(projection);
+            *learnt = match training.strategy {
+                Strategy::LowRank { rank, alpha } => {
+                    Learnt::low_rank(matrix, rank, alpha, &mut || random.normal())
+                }
+                Strategy::All => Learnt::all(matrix),
+                Strategy::AllInt8 => Learnt::Change(Change::none(&pool, matrix.n_rows(), matrix.n_cols())?),
+            };
+        }
         let weights = layer.weights();
-        let (fusion, norms) = match training.strategy {
-            Strategy::LowRank { .. } => (Learnt::Nothing, None),
-            Strategy::All => {
-                let [attn_norm, attn_norm_2, ffn_norm, output_norm] =
-                    [&weights.attn_norm, &weights.attn_norm_2, &weights.ffn_norm, &weights.output_norm]
-                        .map(|norm| Parameter::new(norm.clone()));
-                (Learnt::all(&weights.fc), Some(Norms { attn_norm, attn_norm_2, ffn_norm, output_norm }))
-            }
-        };
+        let fusion =
+            if training.strategy == Strategy::All { Learnt::all(&weights.fc) } else { Learnt::Nothing };
+        let norms = (!matches!(training.strategy, Strategy::LowRank { .. })).then(|| {
+            let [attn_norm, attn_norm_2, ffn_norm, output_norm] =
+                [&weights.attn_norm, &weights.attn_norm_2, &weights.ffn_norm, &weights.output_norm]
+                    .map(|norm| Parameter::new(norm.clone()));
+            Norms { attn_norm, attn_norm_2, ffn_norm, output_norm }
+        });
         Ok(Self {
             target,
             head: layer,
@@ -198,7 +207,7 @@ impl HeadTrainer {
         self.training.adamw.learning_rate = learning_rate;
     }
 
-    /// Everything that is learnt, in a fixed order.
+    /// Everything that is learnt in 32 bits, in a fixed order.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         let matrices = self.learnt.iter().chain([&self.fusion]).flat_map(Learnt::parameters);
         matrices.chain(self.norms.iter().flat_map(Norms::all))
@@ -209,12 +218,12 @@ impl HeadTrainer {
         matrices.chain(self.norms.iter_mut().flat_map(Norms::all_mut))
     }
 
-    /// Numbers that are learnt.
+    /// Numbers that are learnt in 32 bits.
     pub fn n_parameters(&self) -> usize {
         self.parameters().map(|parameter| parameter.value.len()).sum()
     }
 
-    /// All numbers that are learnt, as they are now.
+    /// All numbers that are learnt in 32 bits, as they are now.
     pub fn values(&self) -> Vec<Vec<f32>> {
         self.parameters().map(|parameter| parameter.value.clone()).collect()
     }
@@ -229,107 +238,6 @@ impl HeadTrainer {
         }
     }
 
-    /// What its weights and those beside it are recognised by.
-    pub fn fingerprints(&self) -> &Fingerprints {
-        self.fingerprints.get_or_init(|| Fingerprints {
-            target: format!("{:016x}", self.target.fingerprint()),
-            head: format!("{:016x}", self.head.fingerprint()),
-            vocabulary: format!("{:016x}", fnv1a(self.core_vocab().iter().copied())),
-        })
-    }
-
-    /// Names and shapes of what is learnt, in the order of [`Self::parameters`].
-    fn names(&self) -> Vec<(String, Vec<usize>)> {
-        let matrices = Projection::ALL.map(|projection| (projection.name(), self.matrix(projection)));
-        let fusion = ("fc", &self.head.weights().fc);
-        let mut names = Vec::new();
-        for ((name, weights), learnt) in
-            matrices.into_iter().chain([fusion]).zip(self.learnt.iter().chain([&self.fusion]))
-        {
-            let named = learnt.named(weights).into_iter();
-            names.extend(named.map(|(part, shape)| (format!("{name}.{part}"), shape)));
-        }
-        if let Some(norms) = &self.norms {
-            let norms = ["attn_norm", "attn_norm_2", "ffn_norm", "output_norm"].into_iter().zip(norms.all());
-            names.extend(norms.map(|(name, norm)| (format!("{name}.weight"), vec![norm.value.len()])));
-        }
-        names
-    }
-
-    /// Its state, for whoever is as far as `progress` says.
-    pub(crate) fn checkpoint(&self, progress: Progress) -> Checkpoint {
-        let strategy = self.training.strategy;
-        let (rank, alpha) = match strategy {
-            Strategy::LowRank { rank, alpha } => (rank, alpha),
-            Strategy::All => (0, 0.0),
-        };
-        let Progress { n_answers, n_tokens_trained, mean_accepted_length, buffer, random } = progress;
-        let info = CheckpointInfo {
-            version: VERSION,
-            strategy: strategy.name().into(),
-            rank,
-            alpha,
-            belongs_to: self.fingerprints().clone(),
-            n_steps: self.n_steps,
-            n_answers,
-            n_tokens_trained,
-            mean_accepted_length,
-            buffer,
-            random,
-        };
-        let tensors = self.names().into_iter().zip(self.parameters());
-        let mut tensors: Vec<SavedTensor> = tensors
-            .map(|((name, shape), parameter)| {
-                let (first, second) = parameter.moments.clone();
-                SavedTensor { name, shape, numbers: [parameter.value.clone(), first, second] }
-            })
-            .collect();
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        Checkpoint { info, tensors }
-    }
-
-    /// Goes on from `checkpoint`.
-    ///
-    /// # Errors
-    /// [`Error::BadCheckpoint`] if it is not of this target, head and strategy; nothing is changed then.
-    pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let info = &checkpoint.info;
-        let wanted = self.training.strategy.name();
-        if info.strategy != wanted {
-            let found = format!("a checkpoint of the strategy {}", info.strategy);
-            return Err(Error::BadCheckpoint { found, wanted: wanted.into() });
-        }
-        let own = self.fingerprints();
-        let pairs = [
-            ("target", &info.belongs_to.target, &own.target),
-            ("head", &info.belongs_to.head, &own.head),
-            ("vocabulary", &info.belongs_to.vocabulary, &own.vocabulary),
-        ];
-        for (what, found, wanted) in pairs {
-            if found != wanted {
-                let found = format!("a checkpoint for the {what} {found}");
-                return Err(Error::BadCheckpoint { found, wanted: wanted.clone() });
-            }
-        }
-        let names = self.names();
-        let mut found = Vec::new();
-        for (name, shape) in &names {
-            let tensor = checkpoint.tensors.iter().find(|tensor| tensor.name == *name);
-            let tensor = tensor.filter(|tensor| tensor.shape == *shape);
-            found.push(tensor.ok_or_else(|| Error::BadCheckpoint {
-                found: format!("a checkpoint of {} tensors", checkpoint.tensors.len()),
-                wanted: format!("one with {name} of shape {shape:?}: was it trained with another rank?"),
-            })?);
-        }
-        for (parameter, tensor) in self.parameters_mut().zip(found) {
-            let [value, first, second] = tensor.numbers.clone();
-            parameter.value = value;
-            parameter.moments = (first, second);
-        }
-        self.n_steps = info.n_steps;
-        Ok(())
-    }
-
     /// The tokens of the head's own list, most frequent first.
     pub fn core_vocab(&self) -> &[u32] {
         &self.rows.tokens()[..self.n_core]
@@ -338,37 +246,6 @@ impl HeadTrainer {
     /// Steps taken.
     pub fn n_steps(&self) -> u64 {
         self.n_steps
-    }
-
-    /// The head as it is with what is learnt in place of its own; adapters are not in it.
-    pub fn head_values(&self) -> HeadValues {
-        let mut values = HeadValues::of(&self.head);
-        let [q, k, v, output, gate, up, down] = &self.learnt;
-        let matrices = [
-            (q, &mut values.attn_q),
-            (k, &mut values.attn_k),
-            (v, &mut values.attn_v),
-            (output, &mut values.attn_output),
-            (gate, &mut values.ffn_gate),
-            (up, &mut values.ffn_up),
-            (down, &mut values.ffn_down),
-            (&self.fusion, &mut values.fc),
-        ];
-        for (learnt, value) in matrices {
-            if let Learnt::All(parameter) = learnt {
-                value.clone_from(&parameter.value);
-            }
-        }
-        if let Some(norms) = &self.norms {
-            let values = [
-                &mut values.attn_norm,
-                &mut values.attn_norm_2,
-                &mut values.ffn_norm,
-                &mut values.output_norm,
-            ];
-            values.into_iter().zip(norms.all()).for_each(|(value, norm)| value.clone_from(&norm.value));
-        }
-        values
     }
 
     /// Drafts over the head's own list of tokens again, without those that samples brought: what comes next does then
@@ -411,25 +288,41 @@ impl HeadTrainer {
     }
 
     /// Takes a step along the gradients, and clears them. Returns their norm.
-    pub fn step(&mut self) -> f32 {
-        self.n_steps += 1;
-        let (adamw, step) = (self.training.adamw, self.n_steps);
-        adamw.step(step, self.parameters_mut())
-    }
-
-    /// The adapters as inference takes them; without any where the matrices themselves are learnt.
     ///
     /// # Errors
     /// If memory is short.
-    pub fn adapters(&self) -> Result<LayerAdapters> {
-        let mut adapters = LayerAdapters::default();
-        for (projection, learnt) in Projection::ALL.into_iter().zip(&self.learnt) {
-            if let Learnt::LowRank { down, up, rank, scale } = learnt {
-                let up: Vec<f32> = up.value.iter().map(|value| value * scale).collect();
-                adapters.set(projection, Adapter::new(&self.pool, *rank, &down.value, &up)?);
+    pub fn step(&mut self) -> Result<f32> {
+        self.n_steps += 1;
+        let HeadTraining { adamw, seed, .. } = self.training;
+        let step = self.n_steps;
+        let mut square_norm = 0.0;
+        for (number, learnt) in (1..).zip(&mut self.learnt) {
+            if let Learnt::Change(change) = learnt {
+                let seed = Random::new(seed ^ number << 48).bits();
+                square_norm += change.step(&self.pool, &adamw, step, seed)?;
             }
         }
-        Ok(adapters)
+        let norm = f64::from(adamw.step(step, self.parameters_mut()));
+        Ok((square_norm + norm * norm).sqrt() as f32)
+    }
+
+    /// Gradients of everything that is learnt, in the order of [`Self::parameters`] with the matrices' changes among them.
+    pub fn gradients(&self) -> Vec<Vec<f32>> {
+        let mut gradients = Vec::new();
+        for learnt in self.learnt.iter().chain([&self.fusion]) {
+            if let Learnt::Change(change) = learnt {
+                gradients.push(change.gradient(&self.pool));
+            }
+            gradients.extend(learnt.parameters().map(|parameter| parameter.gradient.clone()));
+        }
+        gradients.extend(self.norms.iter().flat_map(Norms::all).map(|parameter| parameter.gradient.clone()));
+        gradients
+    }
+
+    /// Bytes that stay from step to step: what is learnt, and the optimiser's moments.
+    pub fn size_bytes(&self) -> usize {
+        let matrices: usize = self.learnt.iter().chain([&self.fusion]).map(Learnt::size_bytes).sum();
+        matrices + self.norms.iter().flat_map(Norms::all).map(Parameter::size_bytes).sum::<usize>()
     }
 
     fn machine(&self) -> Machine<'_> {

@@ -1,9 +1,9 @@
-//! The trainer in the background: answers come in, adapters go out.
+//! The trainer in the background: answers come in, adapters or a whole layer go out.
 //!
 //! ```text
 //! answer   →  every fourth is held out for a time; the others are learnt from, with some of the buffer
 //! learn    →  steps, while nobody waits for an answer
-//! gate     →  candidate and published adapters guess the held-out answers: the candidate is published if it is
+//! gate     →  candidate and what is published guess the held-out answers: the candidate is published if it is
 //!             as good; after a few that are not, the trainer goes back to the published ones
 //! ```
 
@@ -14,7 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nano_reasoning_kernels::{Brake, Pool};
-use nano_reasoning_model::{AdapterSlot, Eagle3Head, LayerAdapters};
+use nano_reasoning_model::{Eagle3Head, Snapshot, SnapshotSlot};
 use serde::Serialize;
 
 use crate::head::HeadParts;
@@ -74,7 +74,7 @@ const N_WAITING: usize = 16;
 pub struct Decision {
     /// Whether it was published.
     pub is_accepted: bool,
-    /// Mean accepted length on the held-out answers, by replay, of the adapters in use before.
+    /// Mean accepted length on the held-out answers, by replay, of what was in use before.
     pub published_length: f64,
     /// The candidate's.
     pub candidate_length: f64,
@@ -99,6 +99,8 @@ pub struct TrainerStatus {
     pub decisions: Vec<Decision>,
     /// Bytes of samples.
     pub buffer_bytes: usize,
+    /// Bytes of what is learnt and of the optimiser's moments.
+    pub state_bytes: usize,
     /// Why it waits, if it was asked to.
     pub held_by: Option<&'static str>,
     /// Why it stopped for good.
@@ -107,7 +109,7 @@ pub struct TrainerStatus {
 
 struct Shared {
     brake: Arc<Brake>,
-    slot: Arc<AdapterSlot>,
+    slot: Arc<SnapshotSlot>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -120,7 +122,7 @@ struct State {
     /// Answers received and not yet worked off.
     is_busy: bool,
     /// What drafts are made with, unless it is withheld.
-    published: Option<Arc<LayerAdapters>>,
+    published: Option<Arc<Snapshot>>,
     is_withholding: bool,
     is_stopping: bool,
     /// Those who wait until all is worked off.
@@ -140,7 +142,7 @@ impl Shared {
     }
 
     /// Changes what drafts shall be made with, and lets them.
-    fn change_adapters(&self, change: impl FnOnce(&mut State)) {
+    fn change_published(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state();
         change(&mut state);
         self.slot.publish(state.published.clone().filter(|_| !state.is_withholding));
@@ -170,7 +172,7 @@ pub struct TrainerTask {
 }
 
 impl TrainerTask {
-    /// Starts a trainer for `head`, which takes the adapters it publishes. It goes on from the first checkpoint of `memory`
+    /// Starts a trainer for `head`, which takes what it publishes. It goes on from the first checkpoint of `memory`
     /// that fits, and hands each state it publishes to it. It works as much as `may_work` allows, or as it can while
     /// somebody [waits](Self::wait) for it.
     ///
@@ -180,7 +182,7 @@ impl TrainerTask {
         let brake = Arc::new(Brake::default());
         let shared = Arc::new(Shared {
             brake: brake.clone(),
-            slot: head.adapter_slot().clone(),
+            slot: head.slot().clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -194,6 +196,7 @@ impl TrainerTask {
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
             match HeadTrainer::of_parts(parts, pool, options.training) {
                 Ok(trainer) => {
+                    of_worker.state().status.state_bytes = trainer.size_bytes();
                     let mut worker = Worker::new(of_worker, trainer, options, memory.keep, may_work);
                     worker.go_on_from(memory.checkpoints);
                     let _ = started.send(Ok(()));
@@ -231,7 +234,7 @@ impl TrainerTask {
 
     /// Whether drafts are made with what was learnt, from now on; if not, with the head as it was.
     pub fn set_publishing(&self, publishes: bool) {
-        self.shared.change_adapters(|state| state.is_withholding = !publishes);
+        self.shared.change_published(|state| state.is_withholding = !publishes);
     }
 
     /// How far it is.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Decision, MayWork, Shared, TaskOptions};
 use crate::checkpoint::Progress;
+use crate::head::Published;
 use crate::{Checkpoint, HeadTrainer, Random, Result, Sample, TrainingBuffer};
 
 /// Of the places where the drafter already guesses right, every so manyth is learnt from.
@@ -25,8 +26,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     shared: Arc<Shared>,
     trainer: HeadTrainer,
-    /// Values of the adapters that drafts are made with.
-    published: Vec<Vec<f32>>,
+    /// What drafts are made with.
+    published: Published,
     buffer: TrainingBuffer,
     held_out: VecDeque<Sample>,
     random: Random,
@@ -34,7 +35,7 @@ pub(super) struct Worker {
     /// Tokens to learn from until the new answers are worked off.
     debt: f64,
     n_rejected: usize,
-    /// How the published adapters do on the held-out answers, once that is known.
+    /// How what is published does on the held-out answers, once that is known.
     published_length: Option<f64>,
     keep: Box<dyn FnMut(&Checkpoint) + Send>,
     may_work: MayWork,
@@ -50,7 +51,7 @@ impl Worker {
     ) -> Self {
         Self {
             shared,
-            published: trainer.values(),
+            published: trainer.unchanged(),
             trainer,
             buffer: TrainingBuffer::new(options.buffer, options.training.seed),
             held_out: VecDeque::new(),
@@ -68,17 +69,17 @@ impl Worker {
     pub(super) fn go_on_from(&mut self, checkpoints: impl Iterator<Item = (String, Checkpoint)>) {
         for (name, checkpoint) in checkpoints {
             let info = &checkpoint.info;
-            let adapters = self.trainer.restore(&checkpoint).and_then(|()| self.trainer.adapters());
-            match adapters {
-                Ok(adapters) => {
-                    self.published = self.trainer.values();
+            match self.trainer.restore(&checkpoint).and_then(|()| self.trainer.publish()) {
+                Ok(published) => {
+                    self.published = published;
                     self.random = Random::new(info.random);
                     let mut state = self.shared.state();
                     state.status.n_answers = info.n_answers;
                     state.status.n_tokens_trained = info.n_tokens_trained;
                     state.status.n_steps = info.n_steps;
                     drop(state);
-                    self.shared.change_adapters(|state| state.published = Some(Arc::new(adapters)));
+                    let snapshot = self.published.snapshot.clone();
+                    self.shared.change_published(|state| state.published = snapshot);
                     tracing::info!(name, n_steps = info.n_steps, "drafting goes on as learnt before");
                     return;
                 }
@@ -147,7 +148,7 @@ impl Worker {
             sample = oldest;
         }
         self.debt += sample.n_bases() as f64 * self.options.n_passes;
-        let n_right = self.guess(&sample)?;
+        let n_right = guess(&mut self.trainer, &self.shared, &sample)?;
         self.buffer.add(sample, n_right);
         self.shared.state().status.buffer_bytes = self.buffer.size_bytes();
         Ok(())
@@ -177,19 +178,6 @@ impl Worker {
         self.shared.state().is_stopping
     }
 
-    /// For each place of a sample, how many tokens in a row the candidate guesses right; of fewer when it is to stop.
-    fn guess(&mut self, sample: &Sample) -> Result<Vec<usize>> {
-        let bases: Vec<usize> = sample.bases().collect();
-        let mut n_right = Vec::with_capacity(bases.len());
-        for bases in bases.chunks(CHUNK_ROWS) {
-            if self.is_stopping() {
-                break;
-            }
-            n_right.extend(self.trainer.score(sample, bases)?.n_right);
-        }
-        Ok(n_right)
-    }
-
     /// Learns from some rows of some samples.
     fn step(&mut self) -> Result<()> {
         let started = Instant::now();
@@ -213,7 +201,7 @@ impl Worker {
             n_rows += bases.len();
         }
         if n_rows > 0 {
-            self.trainer.step();
+            self.trainer.step()?;
         }
         let mut state = self.shared.state();
         state.status.n_steps = self.trainer.n_steps();
@@ -228,29 +216,23 @@ impl Worker {
         if self.held_out.is_empty() {
             return Ok(());
         }
-        let candidate = self.trainer.values();
-        let candidate_length = self.length()?;
+        let Self { trainer, shared, held_out, .. } = self;
+        let candidate_length = length(trainer, shared, held_out)?;
         let published_length = match self.published_length {
             Some(length) => length,
-            None => {
-                self.trainer.set_values(&self.published);
-                self.length()?
-            }
+            None => trainer.with_published(&self.published, |trainer| length(trainer, shared, held_out))?,
         };
         if self.is_stopping() {
             return Ok(());
         }
         let is_accepted = candidate_length >= published_length;
         self.n_rejected = if is_accepted { 0 } else { self.n_rejected + 1 };
-        if is_accepted || self.n_rejected < MAX_REJECTED {
-            self.trainer.set_values(&candidate);
-        } else {
+        if self.n_rejected == MAX_REJECTED {
             self.n_rejected = 0;
-            self.trainer.set_values(&self.published);
+            self.trainer.go_back(&self.published)?;
         }
         self.published_length = Some(candidate_length.max(published_length));
         if is_accepted {
-            self.published = candidate;
             self.publish(candidate_length)?;
         }
         let mut state = self.shared.state();
@@ -262,7 +244,7 @@ impl Worker {
 
     /// Keeps the trainer's state, and lets drafts be made with it.
     fn publish(&mut self, mean_accepted_length: f64) -> Result<()> {
-        let adapters = Arc::new(self.trainer.adapters()?);
+        self.published = self.trainer.publish()?;
         let (n_answers, n_tokens_trained) = {
             let status = &self.shared.state().status;
             (status.n_answers, status.n_tokens_trained)
@@ -275,20 +257,32 @@ impl Worker {
             random: self.random.state(),
         });
         (self.keep)(&checkpoint);
-        self.shared.change_adapters(|state| state.published = Some(adapters));
+        let snapshot = self.published.snapshot.clone();
+        self.shared.change_published(|state| state.published = snapshot);
         Ok(())
     }
+}
 
-    /// Mean length that a draft of the held-out answers brings, the target's own token included.
-    fn length(&mut self) -> Result<f64> {
-        let (mut n_right, mut n_rows) = (0, 0);
-        let held_out = std::mem::take(&mut self.held_out);
-        for sample in &held_out {
-            let guessed = self.guess(sample)?;
-            n_right += guessed.iter().sum::<usize>();
-            n_rows += guessed.len();
+/// For each place of a sample, how many tokens in a row `trainer` guesses right; of fewer when it is to stop.
+fn guess(trainer: &mut HeadTrainer, shared: &Shared, sample: &Sample) -> Result<Vec<usize>> {
+    let bases: Vec<usize> = sample.bases().collect();
+    let mut n_right = Vec::with_capacity(bases.len());
+    for bases in bases.chunks(CHUNK_ROWS) {
+        if shared.state().is_stopping {
+            break;
         }
-        self.held_out = held_out;
-        Ok(1.0 + n_right as f64 / n_rows.max(1) as f64)
+        n_right.extend(trainer.score(sample, bases)?.n_right);
     }
+    Ok(n_right)
+}
+
+/// Mean length that a draft of the held-out answers brings, the target's own token included.
+fn length(trainer: &mut HeadTrainer, shared: &Shared, held_out: &VecDeque<Sample>) -> Result<f64> {
+    let (mut n_right, mut n_rows) = (0, 0);
+    for sample in held_out {
+        let guessed = guess(trainer, shared, sample)?;
+        n_right += guessed.iter().sum::<usize>();
+        n_rows += guessed.len();
+    }
+    Ok(1.0 + n_right as f64 / n_rows.max(1) as f64)
 }

@@ -72,8 +72,8 @@ fn names_a_bad_value_and_what_is_allowed() {
     );
     assert_eq!(
         message("{\"training\": {\"strategy\": \"frozn\"}}"),
-        "config.json:1: training.strategy is \"frozn\"; wanted \"frozen\", \"lora\" or null for the tier's, \
-         did you mean 'frozen'?"
+        "config.json:1: training.strategy is \"frozn\"; wanted \"frozen\", \"lora\", \"eagle\" or null for \
+         the tier's, did you mean 'frozen'?"
     );
     for (section, member) in [
         ("training", "\"strategy\": true"),
