@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 
 use nano_reasoning_train::Allowance;
 
+#[cfg(not(target_os = "macos"))]
+use super::linux::entries;
+use super::linux::text;
+
 /// How long a look at the system holds.
 const HOLDS: Duration = Duration::from_secs(2);
 /// Below this share of the processors nothing is begun.
@@ -74,9 +78,8 @@ fn others_share(before: Ticks, now: Ticks) -> f64 {
 
 /// Linux's; `None` elsewhere.
 fn ticks(root: &Path) -> Option<Ticks> {
-    let text = |path: &str| std::fs::read_to_string(root.join(path)).ok();
-    let (all, busy) = parse_stat(&text("proc/stat")?)?;
-    Some(Ticks { all, busy, own: parse_own_stat(&text("proc/self/stat")?)? })
+    let (all, busy) = parse_stat(&text(&root.join("proc/stat"))?)?;
+    Some(Ticks { all, busy, own: parse_own_stat(&text(&root.join("proc/self/stat"))?)? })
 }
 
 /// All ticks and those not idle, by /proc/stat.
@@ -104,11 +107,8 @@ fn is_on_battery(_: &Path) -> bool {
 
 #[cfg(not(target_os = "macos"))]
 fn is_on_battery(root: &Path) -> bool {
-    let supplies = std::fs::read_dir(root.join("sys/class/power_supply")).into_iter().flatten().flatten();
-    supplies.into_iter().any(|supply| {
-        let is = |file: &str, value: &str| {
-            std::fs::read_to_string(supply.path().join(file)).is_ok_and(|text| text.trim() == value)
-        };
+    entries(&root.join("sys/class/power_supply")).iter().any(|supply| {
+        let is = |file: &str, value: &str| text(&supply.join(file)).is_some_and(|text| text.trim() == value);
         // A mouse has a battery, too: its scope is a device.
         is("type", "Battery") && is("status", "Discharging") && !is("scope", "Device")
     })
