@@ -55,6 +55,12 @@ pub trait TargetModel: Send {
     /// [`crate::Error::UnknownToken`]; nothing is changed then.
     fn select_outputs(&mut self, tokens: Option<&[u32]>) -> Result<()>;
 
+    /// Takes what was learnt since the last call; no pass changes weights otherwise. Returns whether there was something.
+    /// A target learns nothing. A draft model is asked between two drafts, so that one draft is made with one set of weights.
+    fn take_learnt(&mut self) -> bool {
+        false
+    }
+
     /// Tokens in the cache.
     fn len(&self) -> usize;
 

@@ -84,34 +84,89 @@ impl LayerAdapters {
     }
 }
 
+/// Products side by side at most: of queries, keys and values.
+const MAX_SIDE: usize = 3;
+
 /// Buffers for what adapters add.
 #[derive(Default)]
 pub(crate) struct AdapterScratch {
-    /// `[n, rank]`
-    low: Vec<f32>,
+    /// `[n, rank]` each
+    low: [Vec<f32>; MAX_SIDE],
     /// `[n, n_rows]`
     change: Vec<f32>,
     activations: Activations,
 }
 
+/// Multiplies with matrices of a decoder layer, and adds what their adapters change.
+pub(crate) struct Projector<'a> {
+    pub(crate) kernels: &'a Kernels,
+    pub(crate) pool: &'a Pool,
+    pub(crate) adapters: Option<&'a LayerAdapters>,
+    pub(crate) activations: &'a mut Activations,
+    pub(crate) scratch: &'a mut AdapterScratch,
+}
+
+impl Projector<'_> {
+    /// Multiplies rows of `x`, `[n, n_cols]`, with `weights`, those of `projections`, all of as many columns. Each of
+    /// `outs` is `[n, n_rows]`.
+    pub(crate) fn project<const N: usize>(
+        &mut self,
+        weights: [&PackedMatrix; N],
+        projections: [Projection; N],
+        x: &[f32],
+        mut outs: [&mut [f32]; N],
+    ) {
+        let Self { kernels, pool, adapters, activations, scratch } = self;
+        let types = weights.iter().map(|weights| weights.block_type());
+        activations.set(kernels, pool, x, weights[0].n_cols(), types.chain(adapters.map(|_| BlockType::F32)));
+        let mut weights = weights.into_iter();
+        let mut products =
+            outs.each_mut().map(|out| Product { weights: weights.next().expect("one each"), out });
+        kernels.multiply(pool, &mut products, activations);
+        let Some(adapters) = adapters else { return };
+        let adapters = projections.map(|projection| adapters.get(projection));
+        if adapters.iter().all(Option::is_some) {
+            scratch.add(
+                kernels,
+                pool,
+                adapters.map(|adapter| adapter.expect("as just seen")),
+                activations,
+                outs,
+            );
+            return;
+        }
+        for (adapter, out) in
+            adapters.into_iter().zip(outs).filter_map(|(adapter, out)| Some((adapter?, out)))
+        {
+            scratch.add(kernels, pool, [adapter], activations, [out]);
+        }
+    }
+}
+
 impl AdapterScratch {
-    /// Adds what the adapter of `projection` makes of `x` to `out`, `[n, n_rows]`. `x` is set for dense weights.
-    pub(crate) fn add(
+    /// Adds what `adapters` make of `x` to `outs`, `[n, n_rows]` each. `x` is set for dense weights.
+    fn add<const N: usize>(
         &mut self,
         kernels: &Kernels,
         pool: &Pool,
-        adapters: &LayerAdapters,
-        projection: Projection,
+        adapters: [&Adapter; N],
         x: &Activations,
-        out: &mut [f32],
+        outs: [&mut [f32]; N],
     ) {
-        let Some(Adapter { down, up }) = adapters.get(projection) else { return };
         let Self { low, change, activations } = self;
-        low.resize(x.n_tokens() * down.n_rows(), 0.0);
-        change.resize(out.len(), 0.0);
-        kernels.multiply(pool, &mut [Product { weights: down, out: low }], x);
-        activations.set(kernels, pool, low, down.n_rows(), [BlockType::F32]);
-        kernels.multiply(pool, &mut [Product { weights: up, out: change }], activations);
-        kernels.add(out, change);
+        let mut pairs = adapters.iter().zip(&mut *low);
+        // One region for all: each is too small for more than one thread.
+        let mut products: [Product; N] = std::array::from_fn(|_| {
+            let (adapter, low) = pairs.next().expect("no more than there are buffers");
+            low.resize(x.n_tokens() * adapter.down.n_rows(), 0.0);
+            Product { weights: &adapter.down, out: low }
+        });
+        kernels.multiply(pool, &mut products, x);
+        for ((adapter, low), out) in adapters.iter().zip(low).zip(outs) {
+            change.resize(out.len(), 0.0);
+            activations.set(kernels, pool, low, adapter.down.n_rows(), [BlockType::F32]);
+            kernels.multiply(pool, &mut [Product { weights: &adapter.up, out: change }], activations);
+            kernels.add(out, change);
+        }
     }
 }

@@ -20,6 +20,10 @@ pub(crate) trait Architecture: Send + Sync {
 
     /// Finishes one token's values, `[n_kv_heads, head_dim]`.
     fn finish_values(&self, _kernels: &Kernels, _layer: usize, _values: &mut [f32]) {}
+
+    /// Weights of the norm that each head goes through before it is rotated, `[head_dim]`, if there is one. All else that
+    /// [`Self::finish`] does before must be additions of constants: training goes back through norm and rotation alone.
+    fn head_norm(&self, layer: usize, kind: Kind) -> Option<&[f32]>;
 }
 
 /// Which of the two projections that positions rotate.

@@ -42,12 +42,12 @@ pub struct ModelConfig {
 
 impl ModelConfig {
     /// Width of all queries of a token.
-    pub(crate) fn q_dim(&self) -> usize {
+    pub fn q_dim(&self) -> usize {
         self.n_heads * self.head_dim
     }
 
     /// Width of all keys of a token, and of its values.
-    pub(crate) fn kv_dim(&self) -> usize {
+    pub fn kv_dim(&self) -> usize {
         self.n_kv_heads * self.head_dim
     }
 

@@ -10,7 +10,8 @@
 //! | `pass.rs` | the forward pass that they share, top to bottom |
 //! | `sequence.rs` | one sequence: chunks, trees, rollback |
 //! | `eagle3/` | a drafting head beside a target |
-//! | `adapter.rs` | low-rank changes of weights, as training makes them |
+//! | `adapter.rs`, `snapshot.rs` | low-rank changes of weights, as training makes them; how drafters get them |
+//! | `layer_parts.rs` | the pass in parts, as training goes through it |
 //! | `rope.rs` | rotary positions and their scalings |
 //! | `gguf_model/` | reading all that from a GGUF file |
 //! | `hugging_face/` | reading it from a folder, MLX's quantization included |
@@ -28,6 +29,7 @@ mod error;
 mod fingerprint;
 mod gguf_model;
 mod hugging_face;
+mod layer_parts;
 mod llama;
 mod model;
 mod output_rows;
@@ -37,19 +39,22 @@ mod qwen2;
 mod qwen3;
 mod rope;
 mod sequence;
+mod snapshot;
 mod weights;
 
 pub use adapter::{Adapter, LayerAdapters, Projection};
 pub use config::ModelConfig;
 pub use eagle3::{
-    DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadValues, HeadWeights, Snapshot,
-    SnapshotSlot,
+    DraftRows, Eagle3Head, HeadConfig, HeadFile, HeadLayer, HeadOptions, HeadValues, HeadWeights,
 };
 pub use error::{Error, one_line};
 pub use fingerprint::fnv1a;
-pub use model::{CpuModel, LoadOptions};
+pub use layer_parts::Angles;
+pub use model::{CpuModel, Layer, LoadOptions};
+pub use parallel::for_each_row;
 pub use rope::{RopeConfig, RopeScaling};
 pub use sequence::CpuSequence;
+pub use snapshot::{Snapshot, SnapshotSlot};
 
 /// Result of loading a model or opening a sequence.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -30,4 +30,8 @@ impl Architecture for Llama {
     fn finish(&self, kernels: &Kernels, _layer: usize, _kind: Kind, heads: &mut [f32], rotation: Rotation) {
         rotate(kernels, self.pairing, heads, self.head_dim, rotation);
     }
+
+    fn head_norm(&self, _layer: usize, _kind: Kind) -> Option<&[f32]> {
+        None
+    }
 }

@@ -6,7 +6,7 @@ use crate::hugging_face::{FolderConfig, FolderWeights, SafetensorsFiles};
 use crate::rope::Rope;
 use crate::sequence::CpuSequence;
 use crate::weights::WeightSource;
-use crate::{Error, Result, architecture, gguf_model, hugging_face};
+use crate::{Error, Projection, Result, architecture, gguf_model, hugging_face};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_kernels::{Kernels, PackedMatrix, Pool};
 use std::path::Path;
@@ -60,7 +60,7 @@ pub struct CpuModel {
 }
 
 /// Weights of one decoder layer, named as in GGUF files.
-pub(crate) struct Layer {
+pub struct Layer {
     /// `[hidden_dim]`
     pub(crate) attn_norm: Vec<f32>,
     /// `[n_heads · head_dim, hidden_dim]`
@@ -100,15 +100,30 @@ impl Layer {
     }
 
     pub(crate) fn matrices(&self) -> [&PackedMatrix; 7] {
-        [
-            &self.attn_q,
-            &self.attn_k,
-            &self.attn_v,
-            &self.attn_output,
-            &self.ffn_gate,
-            &self.ffn_up,
-            &self.ffn_down,
-        ]
+        Projection::ALL.map(|projection| self.projection(projection))
+    }
+
+    /// One of its matrices.
+    pub fn projection(&self, projection: Projection) -> &PackedMatrix {
+        match projection {
+            Projection::Query => &self.attn_q,
+            Projection::Key => &self.attn_k,
+            Projection::Value => &self.attn_v,
+            Projection::Output => &self.attn_output,
+            Projection::Gate => &self.ffn_gate,
+            Projection::Up => &self.ffn_up,
+            Projection::Down => &self.ffn_down,
+        }
+    }
+
+    /// Weights of the norm before attention, `[hidden_dim]`.
+    pub fn attn_norm(&self) -> &[f32] {
+        &self.attn_norm
+    }
+
+    /// Weights of the norm before the feed-forward half, `[hidden_dim]`.
+    pub fn ffn_norm(&self) -> &[f32] {
+        &self.ffn_norm
     }
 }
 

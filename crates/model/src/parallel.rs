@@ -10,7 +10,7 @@ const MAX_PARTS: usize = 64;
 const MIN_ELEMENTS: usize = 1 << 14;
 
 /// Runs `work(row, [row of each buffer])` for each of `n_rows` rows, `[n_rows, len / n_rows]` each.
-pub(crate) fn for_each_row<const N: usize>(
+pub fn for_each_row<const N: usize>(
     pool: &Pool,
     n_rows: usize,
     buffers: [&mut [f32]; N],

@@ -12,10 +12,12 @@
 //! ```
 //! In the last layer only those rows go on that logits are wanted of.
 
+use crate::adapter::{AdapterScratch, LayerAdapters, Projection, Projector};
 use crate::architecture::{Kind, Rotation};
 use crate::config::ModelConfig;
 use crate::model::{CpuModel, Layer};
 use crate::parallel::for_each_row;
+use crate::snapshot::Snapshot;
 use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer, PackedMatrix, Product, Queries};
 use std::ops::Range;
 
@@ -33,6 +35,8 @@ pub(crate) struct Batch<'a> {
     pub(crate) wanted: Range<usize>,
     /// Layers whose inputs are wanted.
     pub(crate) taps: &'a [usize],
+    /// What the model has learnt beside its weights.
+    pub(crate) learnt: Option<&'a Snapshot>,
 }
 
 /// Buffers of a pass, made once for the largest batch. Their pages cost nothing until used.
@@ -60,6 +64,7 @@ pub(crate) struct Scratch {
     /// `[n_tokens, n_rot / 2]`
     sin: Vec<f32>,
     activations: Activations,
+    adapters: AdapterScratch,
     attention: AttentionScratch,
 }
 
@@ -80,6 +85,7 @@ impl Scratch {
             cos: rows(config.rope.n_rot / 2),
             sin: rows(config.rope.n_rot / 2),
             activations: Activations::new(),
+            adapters: AdapterScratch::default(),
             attention: AttentionScratch::new(),
         }
     }
@@ -112,10 +118,40 @@ pub(crate) fn run_layers(
             }
         }
         let wanted = if i + 1 == model.layers.len() { batch.wanted.clone() } else { 0..n_tokens };
-        attention(model, i, layer, kv, scratch, batch, wanted.clone());
+        let weights = LayerWeights { layer, adapters: batch.learnt.and_then(|learnt| learnt.adapters(i)) };
+        attention(model, i, weights, kv, scratch, batch, wanted.clone());
         if !wanted.is_empty() {
-            feed_forward(model, layer, scratch, wanted.len());
+            feed_forward(model, weights, scratch, wanted.len());
         }
+    }
+}
+
+/// A layer with what was learnt beside it.
+#[derive(Clone, Copy)]
+struct LayerWeights<'a> {
+    layer: &'a Layer,
+    adapters: Option<&'a LayerAdapters>,
+}
+
+impl LayerWeights<'_> {
+    /// Multiplies rows of `x`, `[n, n_cols]`, with the matrices of `projections`, all of as many columns.
+    fn project<const N: usize>(
+        self,
+        model: &CpuModel,
+        projections: [Projection; N],
+        x: &[f32],
+        activations: &mut Activations,
+        scratch: &mut AdapterScratch,
+        outs: [&mut [f32]; N],
+    ) {
+        let CpuModel { kernels, pool, .. } = model;
+        let weights = projections.map(|projection| self.layer.projection(projection));
+        Projector { kernels, pool, adapters: self.adapters, activations, scratch }.project(
+            weights,
+            projections,
+            x,
+            outs,
+        );
     }
 }
 
@@ -123,7 +159,7 @@ pub(crate) fn run_layers(
 fn attention(
     model: &CpuModel,
     index: usize,
-    layer: &Layer,
+    weights: LayerWeights<'_>,
     kv: &mut KvLayer,
     scratch: &mut Scratch,
     batch: &Batch,
@@ -133,27 +169,29 @@ fn attention(
     let (hidden_dim, q_dim, kv_dim) = (config.hidden_dim, config.q_dim(), config.kv_dim());
     let n_tokens = batch.tokens.len();
     let n_wanted = wanted.len();
-    let Scratch { x, normed, delta, q, k, v, heads, cos, sin, activations, attention, .. } = scratch;
+    let Scratch { x, normed, delta, q, k, v, heads, cos, sin, activations, adapters, attention, .. } =
+        scratch;
     let (x, normed) = (&mut x[..n_tokens * hidden_dim], &mut normed[..n_tokens * hidden_dim]);
     let (k, v) = (&mut k[..n_tokens * kv_dim], &mut v[..n_tokens * kv_dim]);
     let (q, heads) = (&mut q[..n_wanted * q_dim], &mut heads[..n_wanted * q_dim]);
 
     for_each_row(pool, n_tokens, [&mut *normed], |row, [normed]| {
-        kernels.rms_norm(&x[row * hidden_dim..][..hidden_dim], &layer.attn_norm, config.rms_eps, normed);
+        kernels.rms_norm(
+            &x[row * hidden_dim..][..hidden_dim],
+            &weights.layer.attn_norm,
+            config.rms_eps,
+            normed,
+        );
     });
-    let types = [&layer.attn_q, &layer.attn_k, &layer.attn_v].map(PackedMatrix::block_type);
-    activations.set(kernels, pool, normed, hidden_dim, types);
-    let k_product = Product { weights: &layer.attn_k, out: &mut *k };
-    let v_product = Product { weights: &layer.attn_v, out: &mut *v };
-    let q_product = Product { weights: &layer.attn_q, out: &mut *q };
+    let [of_q, of_k, of_v] = [Projection::Query, Projection::Key, Projection::Value];
     if n_wanted == n_tokens {
-        kernels.multiply(pool, &mut [q_product, k_product, v_product], activations);
+        let outs = [&mut *q, &mut *k, &mut *v];
+        weights.project(model, [of_q, of_k, of_v], normed, activations, adapters, outs);
     } else {
-        kernels.multiply(pool, &mut [k_product, v_product], activations);
+        weights.project(model, [of_k, of_v], normed, activations, adapters, [&mut *k, &mut *v]);
         if n_wanted > 0 {
             let normed = &normed[wanted.start * hidden_dim..wanted.end * hidden_dim];
-            activations.set(kernels, pool, normed, hidden_dim, [layer.attn_q.block_type()]);
-            kernels.multiply(pool, &mut [q_product], activations);
+            weights.project(model, [of_q], normed, activations, adapters, [&mut *q]);
         }
     }
 
@@ -179,10 +217,8 @@ fn attention(
     let n_past = batch.n_past + wanted.start;
     let queries = Queries { rows: q, n_heads: config.n_heads, n_past, ancestors: batch.ancestors };
     kernels.attend(pool, kv, &queries, attention, heads);
-    activations.set(kernels, pool, heads, q_dim, [layer.attn_output.block_type()]);
     let delta = &mut delta[..n_wanted * hidden_dim];
-    let product = Product { weights: &layer.attn_output, out: &mut *delta };
-    kernels.multiply(pool, &mut [product], activations);
+    weights.project(model, [Projection::Output], heads, activations, adapters, [&mut *delta]);
     if wanted.start > 0 {
         x.copy_within(wanted.start * hidden_dim..wanted.end * hidden_dim, 0);
     }
@@ -190,28 +226,28 @@ fn attention(
 }
 
 /// Adds the feed-forward half of a layer to the first `n_rows` rows of the stream.
-fn feed_forward(model: &CpuModel, layer: &Layer, scratch: &mut Scratch, n_rows: usize) {
+fn feed_forward(model: &CpuModel, weights: LayerWeights<'_>, scratch: &mut Scratch, n_rows: usize) {
     let CpuModel { config, kernels, pool, .. } = model;
     let (hidden_dim, ffn_dim) = (config.hidden_dim, config.ffn_dim);
-    let Scratch { x, normed, delta, gate, up, activations, .. } = scratch;
+    let Scratch { x, normed, delta, gate, up, activations, adapters, .. } = scratch;
     let (x, normed) = (&mut x[..n_rows * hidden_dim], &mut normed[..n_rows * hidden_dim]);
     let (gate, up) = (&mut gate[..n_rows * ffn_dim], &mut up[..n_rows * ffn_dim]);
     let delta = &mut delta[..n_rows * hidden_dim];
 
     for_each_row(pool, n_rows, [&mut *normed], |row, [normed]| {
-        kernels.rms_norm(&x[row * hidden_dim..][..hidden_dim], &layer.ffn_norm, config.rms_eps, normed);
+        kernels.rms_norm(
+            &x[row * hidden_dim..][..hidden_dim],
+            &weights.layer.ffn_norm,
+            config.rms_eps,
+            normed,
+        );
     });
-    let types = [&layer.ffn_gate, &layer.ffn_up].map(PackedMatrix::block_type);
-    activations.set(kernels, pool, normed, hidden_dim, types);
-    let gate_product = Product { weights: &layer.ffn_gate, out: &mut *gate };
-    let up_product = Product { weights: &layer.ffn_up, out: &mut *up };
-    kernels.multiply(pool, &mut [gate_product, up_product], activations);
+    let projections = [Projection::Gate, Projection::Up];
+    weights.project(model, projections, normed, activations, adapters, [&mut *gate, &mut *up]);
     for_each_row(pool, n_rows, [&mut *gate], |row, [gate]| {
         kernels.silu_multiply(gate, &up[row * ffn_dim..][..ffn_dim]);
     });
-    activations.set(kernels, pool, gate, ffn_dim, [layer.ffn_down.block_type()]);
-    let product = Product { weights: &layer.ffn_down, out: &mut *delta };
-    kernels.multiply(pool, &mut [product], activations);
+    weights.project(model, [Projection::Down], gate, activations, adapters, [&mut *delta]);
     add(model, x, delta, n_rows);
 }
 

@@ -51,4 +51,8 @@ impl Architecture for Qwen2 {
     fn finish_values(&self, kernels: &Kernels, layer: usize, values: &mut [f32]) {
         kernels.add(values, &self.layers[layer].v);
     }
+
+    fn head_norm(&self, _layer: usize, _kind: Kind) -> Option<&[f32]> {
+        None
+    }
 }

@@ -22,6 +22,12 @@ struct HeadNorms {
     k: Vec<f32>,
 }
 
+impl HeadNorms {
+    fn of(&self, kind: Kind) -> &[f32] {
+        if kind == Kind::Query { &self.q } else { &self.k }
+    }
+}
+
 impl Qwen3 {
     pub(crate) fn load(
         config: &ModelConfig,
@@ -41,8 +47,7 @@ impl Qwen3 {
 
 impl Architecture for Qwen3 {
     fn finish(&self, kernels: &Kernels, layer: usize, kind: Kind, heads: &mut [f32], rotation: Rotation) {
-        let norms = &self.layers[layer];
-        let norm = if kind == Kind::Query { &norms.q } else { &norms.k };
+        let norm = self.layers[layer].of(kind);
         let mut before = [0.0; MAX_HEAD_DIM];
         let before = &mut before[..self.head_dim];
         for head in heads.chunks_exact_mut(self.head_dim) {
@@ -50,5 +55,9 @@ impl Architecture for Qwen3 {
             kernels.rms_norm(before, norm, self.rms_eps, head);
         }
         rotate(kernels, self.pairing, heads, self.head_dim, rotation);
+    }
+
+    fn head_norm(&self, layer: usize, kind: Kind) -> Option<&[f32]> {
+        Some(self.layers[layer].of(kind))
     }
 }

@@ -4,6 +4,7 @@ use crate::Error;
 use crate::model::CpuModel;
 use crate::output_rows::OutputRows;
 use crate::pass::{self, Batch, Scratch};
+use crate::snapshot::{Learnt, SnapshotSlot};
 use nano_reasoning_engine::{self as engine, Forward, LogitRows, ModelShape, TargetModel, TokenTree};
 use nano_reasoning_kernels::KvLayer;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub struct CpuSequence {
     logits: Vec<f32>,
     tap_rows: Vec<f32>,
     hidden: Vec<f32>,
+    /// What it has learnt, if it is a draft model's.
+    learnt: Learnt,
 }
 
 /// What the last pass appended, for as long as [`TargetModel::keep`] may be asked of it.
@@ -69,6 +72,7 @@ impl CpuSequence {
             logits: Vec::new(),
             tap_rows: Vec::new(),
             hidden: Vec::new(),
+            learnt: Learnt::default(),
             model,
         })
     }
@@ -76,6 +80,11 @@ impl CpuSequence {
     /// The model.
     pub fn model(&self) -> &Arc<CpuModel> {
         &self.model
+    }
+
+    /// Where to leave what a draft model has learnt, which [`TargetModel::take_learnt`] takes.
+    pub fn slot(&self) -> &Arc<SnapshotSlot> {
+        &self.learnt.slot
     }
 
     /// Bytes that the KV cache takes when full.
@@ -162,6 +171,10 @@ impl TargetModel for CpuSequence {
         Ok(())
     }
 
+    fn take_learnt(&mut self) -> bool {
+        self.learnt.take_latest()
+    }
+
     fn len(&self) -> usize {
         self.len
     }
@@ -204,6 +217,7 @@ impl TargetModel for CpuSequence {
                 ancestors: &self.ancestors,
                 wanted: wanted.clone(),
                 taps: &self.taps,
+                learnt: self.learnt.get(),
             };
             let taps = &mut self.tap_rows[nodes.start * tap_len..nodes.end * tap_len];
             pass::run_layers(&self.model, &mut self.cache, &mut self.scratch, &batch, taps);

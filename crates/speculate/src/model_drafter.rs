@@ -20,6 +20,8 @@ pub struct ModelDrafter {
     is_in_vocab: Vec<bool>,
     /// Whether `vocab` grew since the model was told.
     has_grown: bool,
+    /// Whether the cache holds what the model made before it learnt.
+    is_stale: bool,
     ranked: Vec<(usize, f32)>,
 }
 
@@ -38,6 +40,7 @@ impl ModelDrafter {
             cached: Vec::new(),
             vocab: Vec::new(),
             has_grown: false,
+            is_stale: false,
             ranked: Vec::new(),
         };
         drafter.add_to_vocab(core_vocab);
@@ -91,7 +94,14 @@ impl Drafter for ModelDrafter {
             self.has_grown = false;
         }
         let shared = self.cached.iter().zip(context).take_while(|(a, b)| a == b).count();
-        let shared = shared.min(context.len() - 1);
+        let mut shared = shared.min(context.len() - 1);
+        self.is_stale |= self.model.take_learnt() && shared > 0;
+        // Keys and values from before serve on: a draft may be a little worse for them, the text is not, and a long context
+        // read again would keep somebody waiting. Where no more is to be read again than is new, at the start of another
+        // conversation, it is: what comes first is looked at most.
+        if self.is_stale && shared <= context.len() - shared {
+            (shared, self.is_stale) = (0, false);
+        }
         self.model.truncate(shared)?;
         self.cached.truncate(shared);
         let mut tokens = context[shared..].to_vec();

@@ -89,8 +89,7 @@ impl Eagle3Head {
             activations: Activations::new(),
             logits: Vec::new(),
             layer: Arc::new(HeadLayer::new(config, weights)?),
-            learnt: None,
-            slot: Default::default(),
+            learnt: Default::default(),
             adapter_scratch: AdapterScratch::default(),
         })
     }

@@ -16,17 +16,16 @@ mod load;
 mod output;
 mod pass;
 mod safetensors;
-mod snapshot;
 mod values;
 mod weights;
 
 use crate::adapter::AdapterScratch;
 use crate::model::CpuModel;
+use crate::snapshot::{Learnt, Snapshot, SnapshotSlot};
 pub use config::HeadConfig;
 pub use export::HeadFile;
 pub use layer::HeadLayer;
 pub use output::DraftRows;
-pub use snapshot::{Snapshot, SnapshotSlot};
 pub use values::HeadValues;
 pub use weights::HeadWeights;
 
@@ -54,9 +53,7 @@ pub struct HeadOptions {
 pub struct Eagle3Head {
     target: Arc<CpuModel>,
     layer: Arc<HeadLayer>,
-    learnt: Option<Arc<Snapshot>>,
-    /// Where more may lie that was learnt, and the version of what was taken last.
-    slot: (Arc<SnapshotSlot>, u64),
+    learnt: Learnt,
     output: HeadOutput,
     cache: KvLayer,
     context_len: usize,
@@ -98,7 +95,7 @@ impl Eagle3Head {
 
     /// Where to leave what was learnt, which it takes before the next draft; entries that it has stay as they are.
     pub fn slot(&self) -> &Arc<SnapshotSlot> {
-        &self.slot.0
+        &self.learnt.slot
     }
 
     /// Runs the layer over `entries`.
@@ -106,10 +103,7 @@ impl Eagle3Head {
         let layer = pass::Layer {
             target: &self.target,
             head: in_use(&self.learnt, &self.layer),
-            adapters: match self.learnt.as_deref() {
-                Some(Snapshot::Adapters(adapters)) => Some(&**adapters),
-                _ => None,
-            },
+            adapters: self.learnt.get().and_then(|learnt| learnt.adapters(0)),
             adapter_scratch: &mut self.adapter_scratch,
             cache: &mut self.cache,
             attention: &mut self.attention,
@@ -152,8 +146,8 @@ impl Eagle3Head {
 }
 
 /// The layer that drafts are made with: the learnt one, if a whole one was.
-fn in_use<'a>(learnt: &'a Option<Arc<Snapshot>>, own: &'a HeadLayer) -> &'a HeadLayer {
-    match learnt.as_deref() {
+fn in_use<'a>(learnt: &'a Learnt, own: &'a HeadLayer) -> &'a HeadLayer {
+    match learnt.get() {
         Some(Snapshot::Layer(layer)) => layer,
         _ => own,
     }
@@ -207,10 +201,7 @@ impl DraftHead for Eagle3Head {
         assert_eq!(taps.len(), next_tokens.len() * width, "taps of the tokens before each");
         self.ancestors.clear();
         self.y.clear();
-        let (slot, seen) = &mut self.slot;
-        if let Some(learnt) = slot.newer(seen) {
-            self.learnt = learnt;
-        }
+        self.learnt.take_latest();
         let chunks = next_tokens.chunks(CHUNK_ENTRIES).zip(taps.chunks(CHUNK_ENTRIES * width));
         let n_chunks = chunks.len();
         for (i, (tokens, taps)) in chunks.enumerate() {

@@ -2,12 +2,10 @@
 
 use super::HeadLayer;
 use super::config::HeadConfig;
-use crate::adapter::{AdapterScratch, LayerAdapters, Projection};
+use crate::adapter::{AdapterScratch, LayerAdapters, Projection, Projector};
 use crate::model::CpuModel;
 use crate::parallel::for_each_row;
-use nano_reasoning_kernels::{
-    Activations, AttentionScratch, BlockType, KvLayer, PackedMatrix, Product, Queries,
-};
+use nano_reasoning_kernels::{Activations, AttentionScratch, KvLayer, Product, Queries};
 use std::ops::Range;
 
 /// Entries of one call: their `g` lies in [`Scratch`].
@@ -101,16 +99,9 @@ impl Layer<'_> {
     ) {
         let CpuModel { kernels, pool, .. } = self.target;
         let weights = projections.map(|projection| self.head.projection(projection));
-        let types = weights.map(PackedMatrix::block_type).into_iter();
-        let n_cols = weights[0].n_cols();
-        activations.set(kernels, pool, x, n_cols, types.chain(self.adapters.map(|_| BlockType::F32)));
-        let mut weights = weights.into_iter();
-        let mut products = outs.map(|out| Product { weights: weights.next().expect("one each"), out });
-        kernels.multiply(pool, &mut products, activations);
-        let Some(adapters) = self.adapters else { return };
-        for (projection, Product { out, .. }) in projections.into_iter().zip(products) {
-            self.adapter_scratch.add(kernels, pool, adapters, projection, activations, out);
-        }
+        let mut projector =
+            Projector { kernels, pool, adapters: self.adapters, activations, scratch: self.adapter_scratch };
+        projector.project(weights, projections, x, outs);
     }
 }
 

@@ -33,7 +33,7 @@ impl HeadTrainer {
     /// If memory is short.
     pub(crate) fn publish(&self) -> Result<Published> {
         let snapshot = match self.training.strategy {
-            Strategy::LowRank { .. } => Snapshot::Adapters(Box::new(self.adapters()?)),
+            Strategy::LowRank { .. } => Snapshot::Adapters(vec![self.adapters()?]),
             Strategy::All | Strategy::AllInt8 => {
                 let mut matrices = Vec::new();
                 for (projection, learnt) in Projection::ALL.into_iter().zip(&self.learnt) {
