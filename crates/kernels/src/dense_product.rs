@@ -144,6 +144,8 @@ unsafe fn add_part(
 /// Rows and columns of a packed matrix that are unpacked at once: they stay in a core's second cache.
 const TILE_ROWS: usize = 128;
 const TILE_COLS: usize = 512;
+/// Rows of the output that a tile serves before the next look at the brake: half a millisecond of work.
+const BETWEEN_LOOKS: usize = 128;
 
 /// `out += y · weights`: how a change of each input moves outputs that change by `y`. `y` is `[n, n_rows]`, `out` `[n, n_cols]`.
 ///
@@ -160,16 +162,24 @@ pub fn add_transposed_product(pool: &Pool, out: &mut [f32], y: &[f32], weights: 
     }
     let n = y.n_rows;
     let out = SharedChunks::new(out, 1);
-    pool.run(n_cols.div_ceil(TILE_COLS), |part| {
-        let columns = part * TILE_COLS..n_cols.min((part + 1) * TILE_COLS);
+    let n_parts = n_cols.div_ceil(TILE_COLS);
+    // Parts alike in width, so that none is left when others are done.
+    let width = n_cols.div_ceil(n_parts).next_multiple_of(32);
+    pool.run(n_cols.div_ceil(width), |part| {
+        let columns = part * width..n_cols.min((part + 1) * width);
         let mut tile = vec![0.0; TILE_ROWS * columns.len()];
         for start in (0..n_rows).step_by(TILE_ROWS) {
             let rows = start..n_rows.min(start + TILE_ROWS);
             let tile = &mut tile[..rows.len() * columns.len()];
             weights.read_tile(rows.clone(), columns.clone(), tile);
             let tile = Dense::new(tile, columns.len());
-            // SAFETY: parts are column ranges that do not overlap, and the pool runs each once.
-            unsafe { add_part(&out, n_cols, columns.start, 0..n, 1.0, y.columns(rows), tile) };
+            for first in (0..n).step_by(BETWEEN_LOOKS) {
+                pool.wait_for_brake();
+                let out_rows = first..n.min(first + BETWEEN_LOOKS);
+                let y = y.transposed().columns(out_rows.clone()).transposed().columns(rows.clone());
+                // SAFETY: parts are column ranges that do not overlap, and the pool runs each once.
+                unsafe { add_part(&out, n_cols, columns.start, out_rows, 1.0, y, tile) };
+            }
         }
     });
 }

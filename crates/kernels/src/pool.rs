@@ -112,6 +112,11 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Waits while the brake is on, if there is one: for tasks that are long and have places to stop at.
+    pub fn wait_for_brake(&self) {
+        self.shared.wait_for_brake();
+    }
+
     /// Runs `task(0)` … `task(n_tasks − 1)`, each once, in any order, on any thread, and returns when
     /// all are done.
     ///

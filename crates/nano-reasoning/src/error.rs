@@ -352,6 +352,11 @@ pub enum Error {
         /// The target.
         target: String,
     },
+    /// A head's layer shall learn, and what drafts is a model.
+    #[error(
+        "a draft model has no head whose layer could learn; --strategy lora learns adapters on the model"
+    )]
+    NoLayerToLearn,
     /// A head is to be written where something is.
     #[error("{} is already there; remove it or choose another name", path.display())]
     ExportExists {

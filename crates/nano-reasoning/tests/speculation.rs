@@ -6,7 +6,8 @@ mod small_model;
 
 use nano_reasoning::config::LearningStrategy;
 use nano_reasoning::{
-    Answer, DrafterChoice, FinishReason, GenerationConfig, Message, Orchestrator, Sampling, Speculation,
+    Answer, CheckpointStore, DrafterChoice, FinishReason, GenerationConfig, Message, Orchestrator, Sampling,
+    Speculation,
 };
 use small_model::MODEL;
 
@@ -218,6 +219,48 @@ fn a_frozen_head_learns_all_but_gradients() {
         assert!(memory.join("history").is_dir(), "{strategy}");
         assert!(strategy.trains() || !memory.join("profiles").exists(), "{strategy}");
     }
+}
+
+/// The model drafts for itself, so that there is little to learn: that all parts work together is what is tested here.
+#[test]
+fn a_draft_model_learns_beside_answers_and_goes_on_where_it_was() {
+    let Some(mut setup) = setup(DrafterChoice::Model, 3) else { return };
+    let memory = setup._folder.path().join("memory");
+    setup.config.overrides.strategy = Some(LearningStrategy::Lora);
+    setup.config.speculation.memory_dir = Some(memory.clone());
+    setup.config.speculation.is_history_off = false;
+    let mut orchestrator = open(&setup);
+    let mut learnt = Vec::new();
+    for prompt in PROMPTS.iter().chain(&PROMPTS[..1]) {
+        learnt.push(orchestrator.generate(prompt, 40, |_| true).unwrap().tokens);
+        orchestrator.trainer().unwrap().wait();
+    }
+    let status = orchestrator.trainer().unwrap().status();
+    assert_eq!((status.n_answers, status.error.clone()), (5, None));
+    assert!(status.n_steps > 0 && !status.decisions.is_empty(), "{status:?}");
+    let checkpoints = CheckpointStore::new(&memory, "default", MODEL).unwrap().paths();
+    let n_accepted = status.decisions.iter().filter(|decision| decision.is_accepted).count();
+    assert_eq!(checkpoints.len(), n_accepted.min(3));
+    drop(orchestrator);
+
+    // It goes on from what was kept, if something was.
+    let mut orchestrator = open(&setup);
+    let n_steps = orchestrator.trainer().unwrap().status().n_steps;
+    assert_eq!(n_steps > 0, n_accepted > 0);
+    assert_eq!(orchestrator.generate(PROMPTS[0], 40, |_| true).unwrap().tokens, learnt[0]);
+    drop(orchestrator);
+
+    setup.config.overrides.strategy = Some(LearningStrategy::Frozen);
+    let mut orchestrator = open(&setup);
+    assert!(orchestrator.trainer().is_none());
+    for (prompt, learnt) in PROMPTS.iter().chain(&PROMPTS[..1]).zip(learnt) {
+        assert_eq!(orchestrator.generate(prompt, 40, |_| true).unwrap().tokens, learnt);
+    }
+    drop(orchestrator);
+
+    setup.config.overrides.strategy = Some(LearningStrategy::Eagle);
+    let error = Orchestrator::new(setup.config).initialize().unwrap_err().to_string();
+    assert!(error.contains("--strategy lora"), "{error}");
 }
 
 #[test]

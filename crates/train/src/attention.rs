@@ -1,9 +1,10 @@
-//! Attention of a training-time test, forwards and backwards.
+//! Attention of a training-time test, forwards and backwards; without own steps it is the usual one over a text.
 //!
 //! Row `r` of draft step `i` starts from entry `base[r]`. It sees the entries up to that one, whose keys and values
 //! are those of step 0, and its own of the steps `1..=i`: just what it would see while it drafts.
 
 use nano_reasoning_kernels::{Dense, Pool, add_product};
+use nano_reasoning_model::for_each_row;
 
 /// Sizes.
 #[derive(Debug, Clone, Copy)]
@@ -102,16 +103,14 @@ impl Heads {
                 keys.transposed(),
             );
             let mut own = vec![0.0; q.len() / dim * steps.len()];
-            for (i, q) in q.chunks_exact(dim).enumerate() {
+            for_each_row(pool, q.len() / dim, [&mut weights, &mut own], |i, [over_entries, over_steps]| {
                 let row = i / group;
-                let over_entries = &mut weights[i * n_entries..][..n_entries];
-                let over_steps = &mut own[i * steps.len()..][..steps.len()];
                 for (weight, step) in over_steps.iter_mut().zip(steps) {
-                    *weight = self.scale() * dot(q, self.of_row(head, row, &step.keys));
+                    *weight = self.scale() * dot(&q[i * dim..][..dim], self.of_row(head, row, &step.keys));
                 }
                 over_entries[base[row] + 1..].fill(0.0);
                 softmax(&mut over_entries[..=base[row]], over_steps);
-            }
+            });
             let mut out = vec![0.0; q.len()];
             add_product(pool, &mut out, dim, 0, 1.0, Dense::new(&weights, n_entries), values);
             for (i, out) in out.chunks_exact_mut(dim).enumerate() {
@@ -151,18 +150,16 @@ impl Heads {
             let d_out_rows = Dense::new(&d_out, dim);
             add_product(pool, &mut d_scores, n_entries, 0, 1.0, d_out_rows, values.transposed());
             let mut d_own = vec![0.0; own.len()];
-            for (i, d_out) in d_out.chunks_exact(dim).enumerate() {
+            for_each_row(pool, q.len() / dim, [&mut d_scores, &mut d_own], |i, [d_scores, d_own]| {
                 let row = i / group;
                 let (weights, own) = (&weights[i * n_entries..][..n_entries], &own[i * n_steps..][..n_steps]);
-                let d_scores = &mut d_scores[i * n_entries..][..n_entries];
-                let d_own = &mut d_own[i * n_steps..][..n_steps];
                 for (d, step) in d_own.iter_mut().zip(&*steps) {
-                    *d = dot(d_out, self.of_row(head, row, &step.values));
+                    *d = dot(&d_out[i * dim..][..dim], self.of_row(head, row, &step.values));
                 }
                 let mean = dot(weights, d_scores) + dot(own, d_own);
                 d_scores.iter_mut().zip(weights).for_each(|(d, weight)| *d = weight * (*d - mean) * scale);
                 d_own.iter_mut().zip(own).for_each(|(d, weight)| *d = weight * (*d - mean) * scale);
-            }
+            });
             let d_score_rows = Dense::new(&d_scores, n_entries);
             let keys = Dense::new(&entries.keys[range], kv_dim).columns(columns);
             let mut d_q = vec![0.0; q.len()];

@@ -313,7 +313,7 @@ mod tests {
             let dy = Dense::new(&dy, SHAPE.0).transposed();
             let gradient = &mut parameter.gradient;
             add_product(&Pool::new(1), gradient, SHAPE.1, 0, 1.0, dy, Dense::new(&x, SHAPE.1));
-            adamw.step(step, [&mut parameter].into_iter());
+            adamw.step(&Pool::new(1), step, [&mut parameter].into_iter());
         }
         let wanted = missing(&parameter.value, &x, &y).0;
         let (_, found) = learn(1, 60);

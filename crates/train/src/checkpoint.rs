@@ -24,7 +24,7 @@ const WANTED: &str = "a checkpoint of this program, whole";
 pub struct CheckpointInfo {
     /// Of the format.
     pub version: u32,
-    /// What is learnt: `lora`, `eagle-int8`, or `eagle` where a head is learnt from files.
+    /// What is learnt: `lora`, `eagle-int8`, or `eagle` where a head is learnt from files; `draft-model-lora`.
     pub strategy: String,
     /// Rank of the adapters; 0 where there are none.
     pub rank: usize,
@@ -60,8 +60,9 @@ pub(crate) struct Progress {
 pub struct Fingerprints {
     /// Of the target.
     pub target: String,
-    /// Of the head.
-    pub head: String,
+    /// Of the head, or of the draft model.
+    #[serde(rename = "head")]
+    pub drafter: String,
     /// Of the tokens it drafts over.
     pub vocabulary: String,
 }
@@ -79,6 +80,8 @@ pub(crate) struct SavedTensor {
 pub(crate) enum Numbers {
     /// Value, and the optimiser's two moments.
     Plain([Vec<f32>; 3]),
+    /// The value alone: moments would be twice as much, and soon come again.
+    Value(Vec<f32>),
     /// A change in 8 bits.
     Change(SavedChange),
 }
@@ -97,20 +100,66 @@ const PARTS: [&str; 3] = ["", ".first_moment", ".second_moment"];
 const SCALES: &str = ".scales";
 
 impl Checkpoint {
+    /// That it is of the strategy called `strategy`, and belongs to `own`.
+    ///
+    /// # Errors
+    /// [`Error::BadCheckpoint`].
+    pub(crate) fn check(&self, strategy: &str, own: &Fingerprints) -> Result<()> {
+        let CheckpointInfo { strategy: found, belongs_to, .. } = &self.info;
+        if found != strategy {
+            let found = format!("a checkpoint of the strategy {found}");
+            return Err(Error::BadCheckpoint { found, wanted: strategy.into() });
+        }
+        let pairs = [
+            ("target", &belongs_to.target, &own.target),
+            ("drafter", &belongs_to.drafter, &own.drafter),
+            ("vocabulary", &belongs_to.vocabulary, &own.vocabulary),
+        ];
+        match pairs.into_iter().find(|(_, found, wanted)| found != wanted) {
+            None => Ok(()),
+            Some((what, found, wanted)) => {
+                let found = format!("a checkpoint for the {what} {found}");
+                Err(Error::BadCheckpoint { found, wanted: wanted.clone() })
+            }
+        }
+    }
+
+    /// The numbers of the tensor called `name`, which has this shape and is of a right kind.
+    ///
+    /// # Errors
+    /// [`Error::BadCheckpoint`] if there is none.
+    pub(crate) fn tensor(
+        &self,
+        name: &str,
+        shape: &[usize],
+        is_right: impl Fn(&Numbers) -> bool,
+    ) -> Result<&Numbers> {
+        let tensor = self.tensors.iter().find(|tensor| tensor.name == name);
+        let tensor = tensor.filter(|tensor| tensor.shape == shape && is_right(&tensor.numbers));
+        tensor.map(|tensor| &tensor.numbers).ok_or_else(|| Error::BadCheckpoint {
+            found: format!("a checkpoint of {} tensors", self.tensors.len()),
+            wanted: format!("one with {name} of shape {shape:?}: was it trained with another rank?"),
+        })
+    }
+
     /// The file's bytes.
     ///
     /// # Panics
     /// Never: names are unique and lengths are the shapes'.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut named = Vec::new();
+        let to_bytes = |numbers: &[f32]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
         for tensor in &self.tensors {
             let SavedTensor { name, shape, numbers } = tensor;
             match numbers {
                 Numbers::Plain(parts) => {
                     for (part, numbers) in PARTS.iter().zip(parts) {
-                        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+                        let bytes: Vec<u8> = to_bytes(numbers);
                         named.push((format!("{name}{part}"), Dtype::F32, shape.clone(), Cow::Owned(bytes)));
                     }
+                }
+                Numbers::Value(numbers) => {
+                    named.push((name.clone(), Dtype::F32, shape.clone(), Cow::Owned(to_bytes(numbers))));
                 }
                 Numbers::Change(SavedChange { codes, scales }) => {
                     named.push((name.clone(), Dtype::I8, shape.clone(), Cow::Borrowed(&codes[..])));
@@ -182,6 +231,10 @@ impl Checkpoint {
                 continue;
             }
             let (shape, value) = numbers(name)?;
+            if PARTS[1..].iter().all(|part| file.tensor(&format!("{name}{part}")).is_err()) {
+                tensors.push(SavedTensor { name: name.to_owned(), shape, numbers: Numbers::Value(value) });
+                continue;
+            }
             let mut parts = [value, Vec::new(), Vec::new()];
             for (part, suffix) in parts.iter_mut().zip(PARTS).skip(1) {
                 let (part_shape, part_numbers) = numbers(&format!("{name}{suffix}"))?;
@@ -202,7 +255,7 @@ mod tests {
     use super::*;
 
     fn checkpoint() -> Checkpoint {
-        let fingerprints = Fingerprints { target: "1".into(), head: "2".into(), vocabulary: "3".into() };
+        let fingerprints = Fingerprints { target: "1".into(), drafter: "2".into(), vocabulary: "3".into() };
         let info = CheckpointInfo {
             version: VERSION,
             strategy: "lora".into(),
@@ -232,7 +285,13 @@ mod tests {
             shape: vec![2, 64],
             numbers: Numbers::Change(change),
         };
-        Checkpoint { info, tensors: vec![tensor("attn_k.down", 1.0), tensor("attn_q.down", -3.0), change] }
+        let value = SavedTensor {
+            name: "blk.0.attn_q.down".into(),
+            shape: vec![2],
+            numbers: Numbers::Value(vec![3.0, -1.5]),
+        };
+        let plain = [tensor("attn_k.down", 1.0), tensor("attn_q.down", -3.0)];
+        Checkpoint { info, tensors: plain.into_iter().chain([change, value]).collect() }
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //! | file | what |
 //! |---|---|
 //! | `head/` | an EAGLE-3 head by a training-time test |
+//! | `draft_model/` | adapters on a separate draft model |
+//! | `trainer.rs` | what those two have in common |
 //! | `task/` | the thread that trains beside inference, and its gate |
 //! | `recorder.rs`, `buffer.rs` | what it learns from |
 //! | `distill.rs` | a head learnt from files of answers, with `sample_file.rs`, one of those |
@@ -23,6 +25,7 @@ mod buffer;
 mod change;
 mod checkpoint;
 mod distill;
+mod draft_model;
 mod error;
 mod head;
 mod int8;
@@ -34,10 +37,12 @@ mod random;
 mod recorder;
 mod sample_file;
 mod task;
+mod trainer;
 
 pub use buffer::{BufferLimits, Kept, TrainingBuffer};
 pub use checkpoint::{Checkpoint, CheckpointInfo, Fingerprints};
 pub use distill::{DistillOptions, DistillStep, Distillation, Evaluation, TokenCounts};
+pub use draft_model::{DraftModel, DraftModelTrainer, DraftModelTraining};
 pub use error::Error;
 pub use head::{HeadTrainer, HeadTraining, Sample, Scored, Strategy};
 pub use loss::Loss;

@@ -8,6 +8,9 @@ use crate::change::{Change, SCALE};
 use crate::int8::pack_q8_0;
 use crate::{Parameter, Result};
 
+/// Rows that the frozen weights are multiplied with at once.
+const ROWS_AT_ONCE: usize = 64;
+
 /// What of a matrix is learnt.
 #[derive(Default)]
 pub(crate) enum Learnt {
@@ -136,9 +139,13 @@ impl Machine<'_> {
 
     /// Multiplies as inference does: `out`, `[n, n_rows]`, becomes the products of `weights` and rows of `x`.
     pub(crate) fn multiply_frozen(&self, weights: &PackedMatrix, x: &[f32], out: &mut [f32]) {
+        let (n_rows, n_cols) = (weights.n_rows(), weights.n_cols());
         let mut activations = Activations::new();
-        activations.set(self.kernels, self.pool, x, weights.n_cols(), [weights.block_type()]);
-        self.kernels.multiply(self.pool, &mut [Product { weights, out }], &activations);
+        // A few at a time: tasks are then short enough for the brake.
+        for (x, out) in x.chunks(ROWS_AT_ONCE * n_cols).zip(out.chunks_mut(ROWS_AT_ONCE * n_rows)) {
+            activations.set(self.kernels, self.pool, x, n_cols, [weights.block_type()]);
+            self.kernels.multiply(self.pool, &mut [Product { weights, out }], &activations);
+        }
     }
 
     /// As [`Self::multiply_frozen`], by `weights` and their change.

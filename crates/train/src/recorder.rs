@@ -135,6 +135,7 @@ fn push(to: &mut Vec<f16>, values: &[f32]) {
 impl Observer for Recorder {
     fn prefilled(&mut self, position: usize, tokens: &[u32], taps: &[f32]) {
         self.go_to(position);
+        // Without a head nothing is tapped.
         let width = taps.len() / tokens.len().max(1);
         let n_skipped = tokens.len().saturating_sub(MAX_TOKENS);
         if n_skipped > 0 {
@@ -142,8 +143,8 @@ impl Observer for Recorder {
             self.position = position + n_skipped;
         }
         self.make_room(tokens.len() - n_skipped);
-        for (token, taps) in tokens.iter().zip(taps.chunks_exact(width.max(1))).skip(n_skipped) {
-            self.add(*token, taps);
+        for (i, token) in tokens.iter().enumerate().skip(n_skipped) {
+            self.add(*token, &taps[i * width..][..width]);
         }
         self.hidden.clear();
         self.first_hidden = self.tokens.len();
@@ -170,7 +171,7 @@ impl Observer for Recorder {
 
     fn answered(&mut self) {
         let n_tokens = self.tokens.len();
-        if self.width == 0 || self.first_hidden + 2 >= n_tokens || !self.sink.is_open() {
+        if self.first_hidden + 2 >= n_tokens || !self.sink.is_open() {
             return;
         }
         let n_old = n_tokens.saturating_sub(MAX_TOKENS).min(self.first_hidden);

@@ -2,19 +2,18 @@
 
 #[path = "../../model/tests/common/mod.rs"]
 mod common;
+mod session;
 
 use std::sync::{Arc, Mutex};
 
 use common::TinyModel;
 use common::head::TinyHead;
-use nano_reasoning_engine::{LogitRows, Sampler, SamplingParams, TargetModel};
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
-use nano_reasoning_speculate::{Drafter, HeadDrafter, SpeculationOptions, SpeculativeDecoder};
+use nano_reasoning_speculate::{Drafter, HeadDrafter};
 use nano_reasoning_train::{
     AdamW, Allowance, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerStatus, TrainerTask,
 };
-
-const ANSWER_LEN: usize = 60;
+use session::{Session, prompt};
 
 /// A target and its head.
 fn tiny() -> (Arc<CpuModel>, Eagle3Head) {
@@ -22,6 +21,10 @@ fn tiny() -> (Arc<CpuModel>, Eagle3Head) {
     let model = tiny.load(&LoadOptions { n_threads: Some(1), ..LoadOptions::default() });
     let head = TinyHead::new(&tiny).load(&model, &HeadOptions::default()).unwrap();
     (model, head)
+}
+
+fn drafter(head: Eagle3Head) -> Box<dyn Drafter> {
+    Box::new(HeadDrafter::new("head", Box::new(head)))
 }
 
 const LOW_RANK: Strategy = Strategy::LowRank { rank: 16, alpha: 16.0 };
@@ -39,46 +42,6 @@ fn options(strategy: Strategy) -> TaskOptions {
         step_rows: 32,
         ..TaskOptions::default()
     }
-}
-
-/// A sequence with speculation by a head.
-struct Session {
-    target: Box<dyn TargetModel>,
-    decoder: SpeculativeDecoder,
-}
-
-impl Session {
-    fn new(model: &Arc<CpuModel>, head: Option<Eagle3Head>) -> Self {
-        let mut target: Box<dyn TargetModel> = Box::new(model.sequence(400).unwrap());
-        let drafters =
-            head.map(|head| Box::new(HeadDrafter::new("head", Box::new(head))) as Box<dyn Drafter>);
-        let options = SpeculationOptions { draft_count: 3, max_width: 1, is_fixed: true };
-        let decoder = SpeculativeDecoder::new(&mut *target, drafters.into_iter().collect(), options).unwrap();
-        Self { target, decoder }
-    }
-
-    /// The greedy answer to a prompt.
-    fn answer(&mut self, prompt: &[u32]) -> Vec<u32> {
-        let Self { target, decoder } = self;
-        decoder.truncate(&mut **target, 0).unwrap();
-        let params = SamplingParams { temperature: 0.0, ..SamplingParams::default() };
-        let mut sampler = Sampler::new(params).unwrap();
-        let mut history = prompt.to_vec();
-        let forward = decoder.prefill(&mut **target, prompt, LogitRows::Last).unwrap();
-        let token = sampler.sample(forward.logits, &history);
-        history.push(token);
-        while history.len() < prompt.len() + ANSWER_LEN {
-            let n_left = prompt.len() + ANSWER_LEN - history.len();
-            decoder.cycle(&mut **target, &mut sampler, &mut history, n_left, &mut |_| true).unwrap();
-        }
-        decoder.end_answer(&history);
-        history.split_off(prompt.len())
-    }
-}
-
-/// A random model's texts have nothing in common, so that only what comes again can be learnt.
-fn prompt(i: u32) -> Vec<u32> {
-    (0..6).map(|j| (i % 3 * 17 + j * j * 5 + 3) % 75).collect()
 }
 
 /// Answers prompts with a trainer beside; its status, the texts, and what it kept.
@@ -100,7 +63,7 @@ fn run(
         Box::new(|| Allowance::ALL),
     )
     .unwrap();
-    let mut session = Session::new(&model, Some(head));
+    let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     let mut texts = Vec::new();
     for i in 0..n_answers {
@@ -182,7 +145,7 @@ fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
     let (model, head) = tiny();
     let task =
         TrainerTask::start(&head, options(LOW_RANK), Memory::default(), Box::new(|| Allowance::ALL)).unwrap();
-    let mut session = Session::new(&model, Some(head));
+    let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     task.set_listening(false);
     session.answer(&prompt(1));
@@ -205,7 +168,7 @@ fn a_trainer_that_may_not_work_says_why_and_works_for_who_waits() {
     let on_battery = Allowance { share: 0.0, reason: Some("on battery") };
     let task = TrainerTask::start(&head, options(LOW_RANK), Memory::default(), Box::new(move || on_battery))
         .unwrap();
-    let mut session = Session::new(&model, Some(head));
+    let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     session.answer(&prompt(1));
     while task.status().held_by.is_none() {

@@ -59,7 +59,9 @@ pub(super) fn run(
     config.speculation.is_history_off = false;
     let mut session = Session::open(config.clone())?;
     if session.orchestrator.trainer().is_none() {
-        return Err(anyhow!("there is nothing that learns: the model has no head; --head names one"));
+        return Err(anyhow!(
+            "there is nothing that learns: the model has neither head nor draft model; --head or --drafter-model names one"
+        ));
     }
     let max_tokens = arguments.max_tokens.unwrap_or(MAX_TOKENS);
     let mut tasks: BTreeMap<&str, Task> = BTreeMap::new();

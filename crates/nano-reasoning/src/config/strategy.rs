@@ -14,7 +14,7 @@ use crate::tier::Speculator;
 pub enum LearningStrategy {
     /// Nothing.
     Frozen,
-    /// Low-rank adapters on the head.
+    /// Low-rank adapters on the head, or on the draft model where that drafts.
     Lora,
     /// The head's whole layer, in 8 bits.
     Eagle,

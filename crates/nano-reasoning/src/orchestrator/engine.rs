@@ -95,7 +95,12 @@ impl Engine {
             drafters.push(Box::new(HeadDrafter::new("head", Box::new(head))));
         }
         if let Some(draft_model) = draft_model {
-            drafters.push(model_drafter(draft_model, &model, &tokenizer, context_len)?);
+            let (drafter, parts) = model_drafter(draft_model, &model, &tokenizer, context_len)?;
+            if machine.settings.is_training_enabled.value {
+                let store = config.speculation.checkpoints(machine, &resolved.name)?;
+                trainer = Some(learning::start_draft_model(parts, machine, store)?);
+            }
+            drafters.push(drafter);
         }
         drafters.extend(config.speculation.ngram_drafter(machine, &tokenizer));
         let options = config.speculation.options(machine);

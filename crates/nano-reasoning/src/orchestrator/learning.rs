@@ -2,21 +2,26 @@
 
 use nano_reasoning_model::Eagle3Head;
 use nano_reasoning_train::{
-    AdamW, BufferLimits, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerTask,
+    AdamW, BufferLimits, Checkpoint, DraftModel, DraftModelTraining, HeadTraining, MayWork, Memory, Strategy,
+    TaskOptions, TrainerTask,
 };
 
 use super::Machine;
-use crate::Result;
 use crate::checkpoints::CheckpointStore;
 use crate::config::{LearningStrategy, Source};
 use crate::hardware::Demand;
+use crate::{Error, Result};
 
-/// Step size for adapters where nobody set one: higher than for whole weights, as only a little is learnt.
+/// Step size for adapters on a head where nobody set one: higher than for whole weights, as only a little is learnt.
 const LEARNING_RATE: f32 = 5e-4;
-/// Step size for a whole layer where nobody set one.
+/// Step size for a head's whole layer where nobody set one.
 const LAYER_LEARNING_RATE: f32 = 5e-5;
+/// Step size for adapters on a draft model where nobody set one.
+const MODEL_LEARNING_RATE: f32 = 3e-4;
 /// Rows of a step for each of the settings' batch.
 const ROWS_PER_BATCH: usize = 32;
+/// The same for a draft model: at 4, each answer is a step of its own.
+const MODEL_ROWS_PER_BATCH: usize = 8;
 
 /// Starts a trainer for `head` as the settings say.
 pub(super) fn start(
@@ -24,35 +29,68 @@ pub(super) fn start(
     machine: &Machine,
     store: Option<CheckpointStore>,
 ) -> Result<TrainerTask> {
-    let settings = &machine.settings;
-    let rate = &settings.learning_rate;
-    let of_adapters = HeadTraining::default().strategy;
-    let (strategy, usual_rate) = match settings.strategy.value {
+    let (strategy, usual_rate) = match machine.settings.strategy.value {
         LearningStrategy::Eagle => (Strategy::AllInt8, LAYER_LEARNING_RATE),
-        LearningStrategy::Frozen | LearningStrategy::Lora => (of_adapters, LEARNING_RATE),
+        LearningStrategy::Frozen | LearningStrategy::Lora => {
+            (HeadTraining::default().strategy, LEARNING_RATE)
+        }
     };
-    let learning_rate = if rate.source == Source::Default { usual_rate } else { rate.value as f32 };
+    let adamw = adamw(machine, usual_rate);
+    let training = HeadTraining { strategy, adamw, ..HeadTraining::default() };
+    let options = TaskOptions { training, ..TaskOptions::default() };
+    Ok(TrainerTask::start(head, paced(options, machine, ROWS_PER_BATCH), memory(store), may_work(machine))?)
+}
+
+/// Starts a trainer of adapters on a separate draft model as the settings say; `eagle` of a tier or file is about heads, and
+/// adapters are what there is to learn here.
+///
+/// # Errors
+/// [`Error::NoLayerToLearn`] if a head's layer is asked for by flag.
+pub(super) fn start_draft_model(
+    model: DraftModel,
+    machine: &Machine,
+    store: Option<CheckpointStore>,
+) -> Result<TrainerTask> {
+    let strategy = &machine.settings.strategy;
+    if strategy.value == LearningStrategy::Eagle && matches!(strategy.source, Source::Flag(_)) {
+        return Err(Error::NoLayerToLearn);
+    }
+    let adamw = adamw(machine, MODEL_LEARNING_RATE);
     let options = TaskOptions {
-        training: HeadTraining {
-            strategy,
-            adamw: AdamW { learning_rate, ..AdamW::default() },
-            ..HeadTraining::default()
-        },
-        buffer: BufferLimits {
-            n_samples: settings.buffer_capacity.value as usize,
-            ..BufferLimits::default()
-        },
-        n_threads: machine.n_threads,
-        step_rows: ROWS_PER_BATCH * settings.batch_size.value as usize,
+        training: DraftModelTraining { adamw, ..DraftModelTraining::default() },
         ..TaskOptions::default()
     };
-    let mut demand = Demand::new(settings.gpu_utilization_target.value);
-    let may_work = Box::new(move || demand.allowance());
-    Ok(TrainerTask::start(head, options, store.map_or_else(Memory::default, memory), may_work)?)
+    let options = paced(options, machine, MODEL_ROWS_PER_BATCH);
+    Ok(TrainerTask::start_draft_model(model, options, memory(store), may_work(machine))?)
+}
+
+/// Steps of the size that the settings say, or of the usual one.
+fn adamw(machine: &Machine, usual_rate: f32) -> AdamW {
+    let rate = &machine.settings.learning_rate;
+    let learning_rate = if rate.source == Source::Default { usual_rate } else { rate.value as f32 };
+    AdamW { learning_rate, ..AdamW::default() }
+}
+
+/// What the settings say of threads, batches and samples.
+fn paced<T>(options: TaskOptions<T>, machine: &Machine, rows_per_batch: usize) -> TaskOptions<T> {
+    let settings = &machine.settings;
+    let n_samples = settings.buffer_capacity.value as usize;
+    TaskOptions {
+        buffer: BufferLimits { n_samples, ..options.buffer },
+        n_threads: machine.n_threads,
+        step_rows: rows_per_batch * settings.batch_size.value as usize,
+        ..options
+    }
+}
+
+fn may_work(machine: &Machine) -> MayWork {
+    let mut demand = Demand::new(machine.settings.gpu_utilization_target.value);
+    Box::new(move || demand.allowance())
 }
 
 /// What a store remembers, read when it is asked for; each new state goes there, too.
-fn memory(store: CheckpointStore) -> Memory {
+fn memory(store: Option<CheckpointStore>) -> Memory {
+    let Some(store) = store else { return Memory::default() };
     let checkpoints = store.paths().into_iter().rev().filter_map(|path| match CheckpointStore::read(&path) {
         Ok(checkpoint) => Some((path.display().to_string(), checkpoint)),
         Err(error) => {

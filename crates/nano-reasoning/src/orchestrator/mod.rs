@@ -192,7 +192,8 @@ impl Orchestrator {
         self.engine.as_mut()
     }
 
-    /// The trainer in the background, where there is one: `training.enabled` is set, and the model has a head.
+    /// The trainer in the background, where there is one: `training.enabled` is set, and a head or a
+    /// draft model is there.
     pub fn trainer(&self) -> Option<&TrainerTask> {
         self.engine.as_ref()?.trainer()
     }

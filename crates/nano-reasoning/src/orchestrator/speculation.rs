@@ -10,6 +10,7 @@ use nano_reasoning_speculate::{
     DEFAULT_HISTORY_TOKENS, Drafter, HistoryStore, ModelDrafter, NgramDrafter, SpeculationOptions,
 };
 use nano_reasoning_text::Tokenizer;
+use nano_reasoning_train::DraftModel;
 
 use super::{Machine, engine};
 use crate::checkpoints::{CheckpointStore, DEFAULT_PROFILE};
@@ -208,13 +209,13 @@ pub(super) fn load_head(
     Ok(file.load(target, context_len, &options)?)
 }
 
-/// A drafter around the model `resolved`, sharing the target's threads.
+/// A drafter around the model `resolved`, sharing the target's threads, and what a trainer needs of it.
 pub(super) fn model_drafter(
     resolved: &Resolved,
     target: &Arc<CpuModel>,
     tokenizer: &Tokenizer,
     context_len: usize,
-) -> Result<Box<dyn Drafter>> {
+) -> Result<(Box<dyn Drafter>, DraftModel)> {
     let options = LoadOptions {
         pool: Some(target.pool().clone()),
         isa: Some(target.kernels().isa().name()),
@@ -232,8 +233,13 @@ pub(super) fn model_drafter(
         return Err(nano_reasoning_speculate::Error::OtherVocabulary { drafter, token, found, wanted }.into());
     }
     let vocab_size = model.config().vocab_size.min(target.config().vocab_size) as u32;
-    let core = (0..MODEL_CORE_VOCAB.min(vocab_size)).chain(tokenizer.end_tokens().iter().copied());
-    Ok(Box::new(ModelDrafter::new("model", Box::new(model.sequence(context_len)?), core)))
+    let n_core = MODEL_CORE_VOCAB.min(vocab_size);
+    let more = tokenizer.end_tokens().iter().copied().filter(|token| (n_core..vocab_size).contains(token));
+    let core_vocab: Vec<u32> = (0..n_core).chain(more).collect();
+    let sequence = model.sequence(context_len)?;
+    let (target, slot) = (target.clone(), sequence.slot().clone());
+    let drafter = ModelDrafter::new("model", Box::new(sequence), core_vocab.iter().copied());
+    Ok((Box::new(drafter), DraftModel { target, model, core_vocab, slot }))
 }
 
 #[cfg(test)]

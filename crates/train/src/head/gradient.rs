@@ -73,7 +73,8 @@ impl HeadTrainer {
         // The feed-forward half.
         let mut d_h = vec![0.0; n * ffn_dim];
         self.project_back(Projection::Down, &step.h, &step.down, &d_y, Some(&mut d_h));
-        let d_up = silu_multiply_back(&step.gate.out, &step.up.out, &mut d_h);
+        let mut d_up = vec![0.0; d_h.len()];
+        silu_multiply_back(&step.gate.out, &step.up.out, &mut d_h, &mut d_up);
         let mut d_t = vec![0.0; d_y.len()];
         self.project_back(Projection::Gate, &step.t, &step.gate, &d_h, Some(&mut d_t));
         self.project_back(Projection::Up, &step.t, &step.up, &d_up, Some(&mut d_t));

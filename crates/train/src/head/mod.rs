@@ -14,7 +14,6 @@ mod sample;
 mod state;
 
 pub use sample::Sample;
-pub(crate) use state::Published;
 
 use std::sync::{Arc, OnceLock};
 
@@ -302,7 +301,8 @@ impl HeadTrainer {
                 square_norm += change.step(&self.pool, &adamw, step, seed)?;
             }
         }
-        let norm = f64::from(adamw.step(step, self.parameters_mut()));
+        let pool = self.pool.clone();
+        let norm = f64::from(adamw.step(&pool, step, self.parameters_mut()));
         Ok((square_norm + norm * norm).sqrt() as f32)
     }
 

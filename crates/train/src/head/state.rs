@@ -4,49 +4,17 @@ use std::sync::Arc;
 
 use nano_reasoning_model::{Adapter, HeadValues, LayerAdapters, Projection, Snapshot, fnv1a};
 
-use super::{HeadTrainer, Norms, Strategy};
+use super::{HeadTrainer, HeadTraining, Norms, Sample, Scored, Strategy};
 use crate::change::SCALE;
 use crate::checkpoint::{Numbers, Progress, SavedTensor, VERSION};
 use crate::linear::Learnt;
-use crate::{Checkpoint, CheckpointInfo, Error, Fingerprints, Parameter, Result};
+use crate::trainer::{Published, Trainer};
+use crate::{Checkpoint, CheckpointInfo, Fingerprints, Parameter, Result};
 
 /// How names of changes in 8 bits end.
 const CHANGE: &str = ".change";
 
-/// What drafts are made with, and what a trainer goes back to it by.
-pub(crate) struct Published {
-    /// `None` for the head as it was.
-    pub(crate) snapshot: Option<Arc<Snapshot>>,
-    /// What is learnt in 32 bits; the rest is in the snapshot.
-    values: Vec<Vec<f32>>,
-}
-
 impl HeadTrainer {
-    /// The head as it was, before anything is learnt.
-    pub(crate) fn unchanged(&self) -> Published {
-        Published { snapshot: None, values: self.values() }
-    }
-
-    /// What was learnt, as inference takes it.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub(crate) fn publish(&self) -> Result<Published> {
-        let snapshot = match self.training.strategy {
-            Strategy::LowRank { .. } => Snapshot::Adapters(vec![self.adapters()?]),
-            Strategy::All | Strategy::AllInt8 => {
-                let mut matrices = Vec::new();
-                for (projection, learnt) in Projection::ALL.into_iter().zip(&self.learnt) {
-                    matrices.push(learnt.packed(&self.pool, self.matrix(projection))?);
-                }
-                let matrices = <[_; 7]>::try_from(matrices).ok().expect("one for each projection");
-                let norms = self.norm_weights().map(<[f32]>::to_vec);
-                Snapshot::Layer(Arc::new(self.head.with(matrices, norms)))
-            }
-        };
-        Ok(Published { snapshot: Some(Arc::new(snapshot)), values: self.values() })
-    }
-
     fn adapters(&self) -> Result<LayerAdapters> {
         let mut adapters = LayerAdapters::default();
         for (projection, learnt) in Projection::ALL.into_iter().zip(&self.learnt) {
@@ -56,49 +24,6 @@ impl HeadTrainer {
             }
         }
         Ok(adapters)
-    }
-
-    /// What `work` finds out with `published` in place of what was learnt since.
-    pub(crate) fn with_published<T>(
-        &mut self,
-        published: &Published,
-        work: impl FnOnce(&mut Self) -> T,
-    ) -> T {
-        let values = self.values();
-        self.set_values(&published.values);
-        if self.training.strategy != Strategy::AllInt8 {
-            let found = work(self);
-            self.set_values(&values);
-            return found;
-        }
-        // The layer has all changes in it.
-        let learnt = std::mem::take(&mut self.learnt);
-        let own = self.head.clone();
-        if let Some(Snapshot::Layer(layer)) = published.snapshot.as_deref() {
-            self.head = layer.clone();
-        }
-        let found = work(self);
-        (self.head, self.learnt) = (own, learnt);
-        self.set_values(&values);
-        found
-    }
-
-    /// Goes back to `published`; of changes in 8 bits, as nearly as they can say it.
-    ///
-    /// # Errors
-    /// If memory is short.
-    pub(crate) fn go_back(&mut self, published: &Published) -> Result<()> {
-        self.set_values(&published.values);
-        for (projection, learnt) in Projection::ALL.into_iter().zip(&mut self.learnt) {
-            if let Learnt::Change(change) = learnt {
-                let wanted = match published.snapshot.as_deref() {
-                    Some(Snapshot::Layer(layer)) => Some(layer.projection(projection)),
-                    _ => None,
-                };
-                change.go_to(&self.pool, self.head.projection(projection), wanted)?;
-            }
-        }
-        Ok(())
     }
 
     /// The head as it is with what is learnt in place of its own; adapters are not in it.
@@ -141,7 +66,7 @@ impl HeadTrainer {
     pub fn fingerprints(&self) -> &Fingerprints {
         self.fingerprints.get_or_init(|| Fingerprints {
             target: format!("{:016x}", self.target.fingerprint()),
-            head: format!("{:016x}", self.head.fingerprint()),
+            drafter: format!("{:016x}", self.head.fingerprint()),
             vocabulary: format!("{:016x}", fnv1a(self.core_vocab().iter().copied())),
         })
     }
@@ -203,39 +128,19 @@ impl HeadTrainer {
     /// # Errors
     /// [`Error::BadCheckpoint`] if it is not of this target, head and strategy; nothing is changed then.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let info = &checkpoint.info;
-        let wanted = self.training.strategy.name();
-        if info.strategy != wanted {
-            let found = format!("a checkpoint of the strategy {}", info.strategy);
-            return Err(Error::BadCheckpoint { found, wanted: wanted.into() });
-        }
-        let own = self.fingerprints();
-        let pairs = [
-            ("target", &info.belongs_to.target, &own.target),
-            ("head", &info.belongs_to.head, &own.head),
-            ("vocabulary", &info.belongs_to.vocabulary, &own.vocabulary),
-        ];
-        for (what, found, wanted) in pairs {
-            if found != wanted {
-                let found = format!("a checkpoint for the {what} {found}");
-                return Err(Error::BadCheckpoint { found, wanted: wanted.clone() });
-            }
-        }
+        checkpoint.check(self.training.strategy.name(), self.fingerprints())?;
         let names = self.names();
         let mut found = Vec::new();
         for (name, shape) in &names {
-            let tensor = checkpoint.tensors.iter().find(|tensor| tensor.name == *name);
-            let tensor = tensor.filter(|tensor| {
-                let is_change = matches!(tensor.numbers, Numbers::Change(_));
-                tensor.shape == *shape && is_change == name.ends_with(CHANGE)
-            });
-            found.push(tensor.ok_or_else(|| Error::BadCheckpoint {
-                found: format!("a checkpoint of {} tensors", checkpoint.tensors.len()),
-                wanted: format!("one with {name} of shape {shape:?}: was it trained with another rank?"),
+            let is_change = name.ends_with(CHANGE);
+            found.push(checkpoint.tensor(name, shape, |numbers| match numbers {
+                Numbers::Change(_) => is_change,
+                Numbers::Plain(_) => !is_change,
+                Numbers::Value(_) => false,
             })?);
         }
         let (changes, plain): (Vec<_>, Vec<_>) =
-            found.into_iter().map(|tensor| &tensor.numbers).partition(|n| matches!(n, Numbers::Change(_)));
+            found.into_iter().partition(|n| matches!(n, Numbers::Change(_)));
         let mut changes = changes.into_iter();
         for learnt in &mut self.learnt {
             if let (Learnt::Change(change), Some(Numbers::Change(saved))) = (learnt, changes.next()) {
@@ -248,8 +153,108 @@ impl HeadTrainer {
                 parameter.moments = (first, second);
             }
         }
-        self.n_steps = info.n_steps;
+        self.n_steps = checkpoint.info.n_steps;
         Ok(())
+    }
+}
+
+impl Trainer for HeadTrainer {
+    type Training = HeadTraining;
+
+    const CHUNK_ROWS: usize = 64;
+
+    fn seed(&self) -> u64 {
+        self.training.seed
+    }
+
+    fn draft_len(&self) -> usize {
+        self.training.n_steps
+    }
+
+    fn n_steps(&self) -> u64 {
+        self.n_steps
+    }
+
+    fn size_bytes(&self) -> usize {
+        Self::size_bytes(self)
+    }
+
+    fn prepare(&self, sample: &mut Sample) {
+        sample.states = self.fuse(&sample.states);
+    }
+
+    fn guess(&mut self, sample: &Sample, bases: &[usize]) -> Result<Vec<usize>> {
+        Ok(self.score(sample, bases)?.n_right)
+    }
+
+    fn learn(&mut self, sample: &Sample, bases: &[usize], weight: f32) -> Result<Scored> {
+        Self::learn(self, sample, bases, weight)
+    }
+
+    fn step(&mut self) -> Result<f32> {
+        Self::step(self)
+    }
+
+    fn unchanged(&self) -> Published {
+        Published { snapshot: None, values: self.values() }
+    }
+
+    fn publish(&self) -> Result<Published> {
+        let snapshot = match self.training.strategy {
+            Strategy::LowRank { .. } => Snapshot::Adapters(vec![self.adapters()?]),
+            Strategy::All | Strategy::AllInt8 => {
+                let mut matrices = Vec::new();
+                for (projection, learnt) in Projection::ALL.into_iter().zip(&self.learnt) {
+                    matrices.push(learnt.packed(&self.pool, self.matrix(projection))?);
+                }
+                let matrices = <[_; 7]>::try_from(matrices).ok().expect("one for each projection");
+                let norms = self.norm_weights().map(<[f32]>::to_vec);
+                Snapshot::Layer(Arc::new(self.head.with(matrices, norms)))
+            }
+        };
+        Ok(Published { snapshot: Some(Arc::new(snapshot)), values: self.values() })
+    }
+
+    fn with_published<T>(&mut self, published: &Published, work: impl FnOnce(&mut Self) -> T) -> T {
+        let values = self.values();
+        self.set_values(&published.values);
+        if self.training.strategy != Strategy::AllInt8 {
+            let found = work(self);
+            self.set_values(&values);
+            return found;
+        }
+        // The layer has all changes in it.
+        let learnt = std::mem::take(&mut self.learnt);
+        let own = self.head.clone();
+        if let Some(Snapshot::Layer(layer)) = published.snapshot.as_deref() {
+            self.head = layer.clone();
+        }
+        let found = work(self);
+        (self.head, self.learnt) = (own, learnt);
+        self.set_values(&values);
+        found
+    }
+
+    fn go_back(&mut self, published: &Published) -> Result<()> {
+        self.set_values(&published.values);
+        for (projection, learnt) in Projection::ALL.into_iter().zip(&mut self.learnt) {
+            if let Learnt::Change(change) = learnt {
+                let wanted = match published.snapshot.as_deref() {
+                    Some(Snapshot::Layer(layer)) => Some(layer.projection(projection)),
+                    _ => None,
+                };
+                change.go_to(&self.pool, self.head.projection(projection), wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, progress: Progress) -> Checkpoint {
+        Self::checkpoint(self, progress)
+    }
+
+    fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        Self::restore(self, checkpoint)
     }
 }
 

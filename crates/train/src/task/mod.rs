@@ -19,14 +19,18 @@ use serde::Serialize;
 
 use crate::head::HeadParts;
 use crate::recorder::Outlet;
-use crate::{BufferLimits, Checkpoint, HeadTrainer, HeadTraining, Recorder, Result};
+use crate::trainer::Trainer;
+use crate::{
+    BufferLimits, Checkpoint, DraftModel, DraftModelTrainer, DraftModelTraining, HeadTrainer, HeadTraining,
+    Recorder, Result,
+};
 use worker::Worker;
 
 /// How a background trainer works.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TaskOptions {
-    /// How the head is trained.
-    pub training: HeadTraining,
+pub struct TaskOptions<T = HeadTraining> {
+    /// How the drafter is trained.
+    pub training: T,
     /// What is kept to learn from.
     pub buffer: BufferLimits,
     /// Threads at most.
@@ -45,6 +49,19 @@ impl Default for TaskOptions {
             n_threads: 1,
             step_rows: 128,
             n_passes: 6.0,
+        }
+    }
+}
+
+impl Default for TaskOptions<DraftModelTraining> {
+    /// A step an answer, and each answer three times: a look at one takes as long as dozens of a head's.
+    fn default() -> Self {
+        Self {
+            training: DraftModelTraining::default(),
+            buffer: BufferLimits::default(),
+            n_threads: 1,
+            step_rows: 32,
+            n_passes: 3.0,
         }
     }
 }
@@ -164,7 +181,7 @@ impl Default for Memory {
     }
 }
 
-/// A thread that trains a head on what its target says.
+/// A thread that trains a drafter on what its target says.
 pub struct TrainerTask {
     shared: Arc<Shared>,
     outlet: Arc<Mutex<Outlet>>,
@@ -179,22 +196,44 @@ impl TrainerTask {
     /// # Errors
     /// If memory is short.
     pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory, may_work: MayWork) -> Result<Self> {
-        let brake = Arc::new(Brake::default());
-        let shared = Arc::new(Shared {
-            brake: brake.clone(),
-            slot: head.slot().clone(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
-        let (samples, received) = sync_channel(N_WAITING);
         let parts = HeadParts::of(head);
+        let trainer = move |pool| HeadTrainer::of_parts(parts, pool, options.training);
+        Self::start_with(head.slot().clone(), trainer, options, memory, may_work)
+    }
+
+    /// As [`Self::start`], for a separate draft model.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_draft_model(
+        model: DraftModel,
+        options: TaskOptions<DraftModelTraining>,
+        memory: Memory,
+        may_work: MayWork,
+    ) -> Result<Self> {
+        let slot = model.slot.clone();
+        let trainer = move |pool| DraftModelTrainer::new(&model, pool, options.training);
+        Self::start_with(slot, trainer, options, memory, may_work)
+    }
+
+    fn start_with<T: Trainer + 'static>(
+        slot: Arc<SnapshotSlot>,
+        trainer: impl FnOnce(Arc<Pool>) -> Result<T> + Send + 'static,
+        options: TaskOptions<T::Training>,
+        memory: Memory,
+        may_work: MayWork,
+    ) -> Result<Self> {
+        let brake = Arc::new(Brake::default());
+        let shared =
+            Arc::new(Shared { brake: brake.clone(), slot, state: Mutex::default(), changed: Condvar::new() });
+        let (samples, received) = sync_channel(N_WAITING);
         let of_worker = shared.clone();
         let (started, is_started) = sync_channel(1);
         let work = move || {
             lower_priority();
             // Threads of the pool inherit the priority.
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
-            match HeadTrainer::of_parts(parts, pool, options.training) {
+            match trainer(pool) {
                 Ok(trainer) => {
                     of_worker.state().status.state_bytes = trainer.size_bytes();
                     let mut worker = Worker::new(of_worker, trainer, options, memory.keep, may_work);
@@ -232,7 +271,7 @@ impl TrainerTask {
         Pause(self.shared.brake.clone())
     }
 
-    /// Whether drafts are made with what was learnt, from now on; if not, with the head as it was.
+    /// Whether drafts are made with what was learnt, from now on; if not, with the drafter as it was.
     pub fn set_publishing(&self, publishes: bool) {
         self.shared.change_published(|state| state.is_withholding = !publishes);
     }

@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::{Decision, MayWork, Shared, TaskOptions};
 use crate::checkpoint::Progress;
-use crate::head::Published;
-use crate::{Checkpoint, HeadTrainer, Random, Result, Sample, TrainingBuffer};
+use crate::trainer::{Published, Trainer};
+use crate::{Checkpoint, Random, Result, Sample, TrainingBuffer};
 
 /// Of the places where the drafter already guesses right, every so manyth is learnt from.
 const ONE_OF_OTHERS: usize = 6;
 /// Rejected candidates in a row after which the trainer goes back to what is published.
 const MAX_REJECTED: usize = 3;
-/// Rows of one sample that go through the head at once: more take more memory.
-const CHUNK_ROWS: usize = 64;
 /// Every so manyth answer is held out.
 const HOLD_OUT: u64 = 4;
 /// Answers held out at most, the latest; older ones are learnt from in the end.
@@ -23,15 +21,15 @@ const N_HELD_OUT: usize = 4;
 /// The longest rest before it is asked again whether there is work.
 const REST: Duration = Duration::from_secs(1);
 
-pub(super) struct Worker {
+pub(super) struct Worker<T: Trainer> {
     shared: Arc<Shared>,
-    trainer: HeadTrainer,
+    trainer: T,
     /// What drafts are made with.
     published: Published,
     buffer: TrainingBuffer,
     held_out: VecDeque<Sample>,
     random: Random,
-    options: TaskOptions,
+    options: TaskOptions<T::Training>,
     /// Tokens to learn from until the new answers are worked off.
     debt: f64,
     n_rejected: usize,
@@ -41,21 +39,21 @@ pub(super) struct Worker {
     may_work: MayWork,
 }
 
-impl Worker {
+impl<T: Trainer> Worker<T> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        trainer: HeadTrainer,
-        options: TaskOptions,
+        trainer: T,
+        options: TaskOptions<T::Training>,
         keep: Box<dyn FnMut(&Checkpoint) + Send>,
         may_work: MayWork,
     ) -> Self {
         Self {
             shared,
             published: trainer.unchanged(),
-            trainer,
-            buffer: TrainingBuffer::new(options.buffer, options.training.seed),
+            buffer: TrainingBuffer::new(options.buffer, trainer.seed()),
             held_out: VecDeque::new(),
-            random: Random::new(options.training.seed ^ 0x5eed),
+            random: Random::new(trainer.seed() ^ 0x5eed),
+            trainer,
             options,
             debt: 0.0,
             n_rejected: 0,
@@ -136,7 +134,7 @@ impl Worker {
             state.status.n_answers += 1;
             state.status.n_answers
         };
-        sample.states = self.trainer.fuse(&sample.states);
+        self.trainer.prepare(&mut sample);
         if n_answers % HOLD_OUT == HOLD_OUT - 1 {
             self.published_length = None;
             self.held_out.push_back(sample);
@@ -181,14 +179,14 @@ impl Worker {
     /// Learns from some rows of some samples.
     fn step(&mut self) -> Result<()> {
         let started = Instant::now();
-        let TaskOptions { training, step_rows, .. } = self.options;
+        let (step_rows, draft_len) = (self.options.step_rows, self.trainer.draft_len());
         let (mut n_rows, mut loss) = (0, 0.0);
         while n_rows < step_rows && self.debt > 0.0 && !self.is_stopping() {
-            let Some(kept) = self.buffer.draw(training.n_steps) else { break };
-            let places = kept.draw(CHUNK_ROWS, training.n_steps, ONE_OF_OTHERS, &mut self.random);
+            let Some(kept) = self.buffer.draw(draft_len) else { break };
+            let places = kept.draw(T::CHUNK_ROWS, draft_len, ONE_OF_OTHERS, &mut self.random);
             // What the drafter knows already is looked at, too.
             let share = places.len() as f64 / kept.n_right.len().max(1) as f64;
-            self.debt -= (kept.n_right.len() as f64).min(CHUNK_ROWS as f64 / share.max(0.01)).max(1.0);
+            self.debt -= (kept.n_right.len() as f64).min(T::CHUNK_ROWS as f64 / share.max(0.01)).max(1.0);
             if places.is_empty() {
                 continue;
             }
@@ -264,20 +262,20 @@ impl Worker {
 }
 
 /// For each place of a sample, how many tokens in a row `trainer` guesses right; of fewer when it is to stop.
-fn guess(trainer: &mut HeadTrainer, shared: &Shared, sample: &Sample) -> Result<Vec<usize>> {
+fn guess<T: Trainer>(trainer: &mut T, shared: &Shared, sample: &Sample) -> Result<Vec<usize>> {
     let bases: Vec<usize> = sample.bases().collect();
     let mut n_right = Vec::with_capacity(bases.len());
-    for bases in bases.chunks(CHUNK_ROWS) {
+    for bases in bases.chunks(T::CHUNK_ROWS) {
         if shared.state().is_stopping {
             break;
         }
-        n_right.extend(trainer.score(sample, bases)?.n_right);
+        n_right.extend(trainer.guess(sample, bases)?);
     }
     Ok(n_right)
 }
 
 /// Mean length that a draft of the held-out answers brings, the target's own token included.
-fn length(trainer: &mut HeadTrainer, shared: &Shared, held_out: &VecDeque<Sample>) -> Result<f64> {
+fn length<T: Trainer>(trainer: &mut T, shared: &Shared, held_out: &VecDeque<Sample>) -> Result<f64> {
     let (mut n_right, mut n_rows) = (0, 0);
     for sample in held_out {
         let guessed = guess(trainer, shared, sample)?;
