@@ -46,7 +46,7 @@ pub use dispatch::{Isa, Kernels};
 pub use error::Error;
 pub use packed_matrix::{AffinePlanes, PackedMatrix};
 pub use pool::{Brake, Pool};
-pub use product::Product;
+pub use product::{MAX_PRODUCTS, Product};
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,9 @@ pub struct Product<'a> {
     pub out: &'a mut [f32],
 }
 
+/// Products of a region at most: a layer's queries, keys and values, with an adapter each.
+pub const MAX_PRODUCTS: usize = 6;
+
 /// Results of 16 rows for one tile of columns, `[column][row]`.
 pub(crate) type TileOut = [[f32; GROUP_ROWS]; TILE_COLS];
 
@@ -27,38 +30,47 @@ impl Kernels {
     /// Each output is the same, bit for bit, whatever else is in the batch and however many threads run.
     ///
     /// # Panics
-    /// If a shape does not fit, or `x` was not set for a weight type.
+    /// As [`Self::multiply_each`].
     pub fn multiply(&self, pool: &Pool, products: &mut [Product], x: &Activations) {
-        let n_tokens = x.n_tokens();
-        if n_tokens == 0 {
-            return;
-        }
+        let products =
+            products.iter_mut().map(|Product { weights, out }| (Product { weights, out: &mut **out }, x));
+        self.multiply_each(pool, products);
+    }
+
+    /// The same, each product with its own activations.
+    ///
+    /// # Panics
+    /// If a shape does not fit, activations were not set for a weight type, or there are more than [`MAX_PRODUCTS`].
+    pub fn multiply_each<'a>(
+        &self,
+        pool: &Pool,
+        products: impl IntoIterator<Item = (Product<'a>, &'a Activations)>,
+    ) {
         let mut n_tasks = 0;
-        let jobs: [Option<Job>; 4] = {
-            let mut jobs = [const { None }; 4];
-            assert!(products.len() <= jobs.len(), "at most {} products a region", jobs.len());
-            for (job, product) in jobs.iter_mut().zip(products) {
-                let weights = product.weights;
-                assert_eq!(weights.n_cols(), x.n_cols(), "inner dimension");
-                assert_eq!(product.out.len(), n_tokens * weights.n_rows(), "length of the output");
-                let n_groups = weights.n_groups();
-                let per_task = (TASK_BYTES * n_groups / weights.size_bytes().max(1))
-                    .clamp(1, n_groups.div_ceil(4 * pool.n_threads()).max(1));
-                let first_task = n_tasks;
-                n_tasks += n_groups.div_ceil(per_task);
-                let out = SharedChunks::new(product.out, 1);
-                *job = Some(Job { weights, out, first_task, per_task });
+        let mut jobs: [Option<Job>; MAX_PRODUCTS] = [const { None }; MAX_PRODUCTS];
+        let mut free = jobs.iter_mut();
+        for (Product { weights, out }, x) in products {
+            let job = free.next().expect("at most MAX_PRODUCTS products a region");
+            assert_eq!(weights.n_cols(), x.n_cols(), "inner dimension");
+            assert_eq!(out.len(), x.n_tokens() * weights.n_rows(), "length of the output");
+            if out.is_empty() {
+                continue;
             }
-            jobs
-        };
+            let n_groups = weights.n_groups();
+            let per_task = (TASK_BYTES * n_groups / weights.size_bytes().max(1))
+                .clamp(1, n_groups.div_ceil(4 * pool.n_threads()).max(1));
+            let first_task = n_tasks;
+            n_tasks += n_groups.div_ceil(per_task);
+            *job = Some(Job { weights, x, out: SharedChunks::new(out, 1), first_task, per_task });
+        }
         pool.run(n_tasks, |task| {
             let job = jobs.iter().flatten().rev().find(|job| job.first_task <= task);
-            self.run_job(job.expect("the first job starts at task 0"), task, x);
+            self.run_job(job.expect("the first job starts at task 0"), task);
         });
     }
 
-    fn run_job(&self, job: &Job, task: usize, x: &Activations) {
-        let weights = job.weights;
+    fn run_job(&self, job: &Job, task: usize) {
+        let Job { weights, x, .. } = job;
         let first = (task - job.first_task) * job.per_task;
         let last = (first + job.per_task).min(weights.n_groups());
         let at_once = (CACHED_BYTES / weights.group(first).len().max(1)).max(1);
@@ -87,6 +99,7 @@ impl Kernels {
 
 struct Job<'a> {
     weights: &'a PackedMatrix,
+    x: &'a Activations,
     out: SharedChunks<'a, f32>,
     first_task: usize,
     per_task: usize,

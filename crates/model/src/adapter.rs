@@ -1,6 +1,6 @@
 //! Low-rank adapters (LoRA, Hu et al. 2021, arXiv 2106.09685): small trained changes beside frozen, quantized weights.
 
-use nano_reasoning_kernels::{Activations, BlockType, Kernels, PackedMatrix, Pool, Product};
+use nano_reasoning_kernels::{Activations, BlockType, Kernels, MAX_PRODUCTS, PackedMatrix, Pool, Product};
 
 use crate::{Error, Result};
 
@@ -84,17 +84,23 @@ impl LayerAdapters {
     }
 }
 
-/// Products side by side at most: of queries, keys and values.
-const MAX_SIDE: usize = 3;
+/// Matrices of one input at most: those of queries, keys and values.
+const MAX_SIDE: usize = MAX_PRODUCTS / 2;
 
 /// Buffers for what adapters add.
 #[derive(Default)]
 pub(crate) struct AdapterScratch {
-    /// `[n, rank]` each
-    low: [Vec<f32>; MAX_SIDE],
+    sides: [Side; MAX_SIDE],
+}
+
+/// Of one adapter.
+#[derive(Default)]
+struct Side {
+    /// `[n, rank]`
+    low: Vec<f32>,
+    activations: Activations,
     /// `[n, n_rows]`
     change: Vec<f32>,
-    activations: Activations,
 }
 
 /// Multiplies with matrices of a decoder layer, and adds what their adapters change.
@@ -109,6 +115,9 @@ pub(crate) struct Projector<'a> {
 impl Projector<'_> {
     /// Multiplies rows of `x`, `[n, n_cols]`, with `weights`, those of `projections`, all of as many columns. Each of
     /// `outs` is `[n, n_rows]`.
+    ///
+    /// Adapters' first halves go in the same parallel region as the weights, and their second halves in one together:
+    /// in a step of a draft, starting a region takes as long as what it has to do for an adapter.
     pub(crate) fn project<const N: usize>(
         &mut self,
         weights: [&PackedMatrix; N],
@@ -116,57 +125,33 @@ impl Projector<'_> {
         x: &[f32],
         mut outs: [&mut [f32]; N],
     ) {
-        let Self { kernels, pool, adapters, activations, scratch } = self;
+        let Self { kernels, pool, adapters, activations, scratch: AdapterScratch { sides } } = self;
         let types = weights.iter().map(|weights| weights.block_type());
         activations.set(kernels, pool, x, weights[0].n_cols(), types.chain(adapters.map(|_| BlockType::F32)));
-        let mut weights = weights.into_iter();
-        let mut products =
-            outs.each_mut().map(|out| Product { weights: weights.next().expect("one each"), out });
-        kernels.multiply(pool, &mut products, activations);
-        let Some(adapters) = adapters else { return };
-        let adapters = projections.map(|projection| adapters.get(projection));
-        if adapters.iter().all(Option::is_some) {
-            scratch.add(
-                kernels,
-                pool,
-                adapters.map(|adapter| adapter.expect("as just seen")),
-                activations,
-                outs,
-            );
+        let x = &**activations;
+        let adapters = projections.map(|projection| adapters.and_then(|adapters| adapters.get(projection)));
+        let frozen = weights.into_iter().zip(&mut outs);
+        let frozen = frozen.map(|(weights, out)| (Product { weights, out: &mut **out }, x));
+        let first_halves = adapters.iter().zip(&mut *sides).filter_map(|(adapter, Side { low, .. })| {
+            let weights = &adapter.as_ref()?.down;
+            low.resize(x.n_tokens() * weights.n_rows(), 0.0);
+            Some((Product { weights, out: low }, x))
+        });
+        kernels.multiply_each(pool, frozen.chain(first_halves));
+        if adapters.iter().all(Option::is_none) {
             return;
         }
-        for (adapter, out) in
-            adapters.into_iter().zip(outs).filter_map(|(adapter, out)| Some((adapter?, out)))
-        {
-            scratch.add(kernels, pool, [adapter], activations, [out]);
-        }
-    }
-}
-
-impl AdapterScratch {
-    /// Adds what `adapters` make of `x` to `outs`, `[n, n_rows]` each. `x` is set for dense weights.
-    fn add<const N: usize>(
-        &mut self,
-        kernels: &Kernels,
-        pool: &Pool,
-        adapters: [&Adapter; N],
-        x: &Activations,
-        outs: [&mut [f32]; N],
-    ) {
-        let Self { low, change, activations } = self;
-        let mut pairs = adapters.iter().zip(&mut *low);
-        // One region for all: each is too small for more than one thread.
-        let mut products: [Product; N] = std::array::from_fn(|_| {
-            let (adapter, low) = pairs.next().expect("no more than there are buffers");
-            low.resize(x.n_tokens() * adapter.down.n_rows(), 0.0);
-            Product { weights: &adapter.down, out: low }
+        let second_halves = adapters.iter().zip(&mut *sides).filter_map(|(adapter, side)| {
+            let (Side { low, activations, change }, weights) = (side, &adapter.as_ref()?.up);
+            activations.set(kernels, pool, low, weights.n_cols(), [BlockType::F32]);
+            change.resize(x.n_tokens() * weights.n_rows(), 0.0);
+            Some((Product { weights, out: change }, &*activations))
         });
-        kernels.multiply(pool, &mut products, x);
-        for ((adapter, low), out) in adapters.iter().zip(low).zip(outs) {
-            change.resize(out.len(), 0.0);
-            activations.set(kernels, pool, low, adapter.down.n_rows(), [BlockType::F32]);
-            kernels.multiply(pool, &mut [Product { weights: &adapter.up, out: change }], activations);
-            kernels.add(out, change);
+        kernels.multiply_each(pool, second_halves);
+        for ((adapter, side), out) in adapters.iter().zip(sides).zip(outs) {
+            if adapter.is_some() {
+                kernels.add(out, &side.change);
+            }
         }
     }
 }

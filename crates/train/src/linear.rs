@@ -127,14 +127,23 @@ impl Machine<'_> {
             return Multiplied { out, low: Vec::new() };
         }
         self.multiply_frozen(weights, x, &mut out);
-        let Learnt::LowRank { down, up, rank, scale } = learnt else {
-            return Multiplied { out, low: Vec::new() };
-        };
-        let mut low = vec![0.0; n * rank];
-        add_product(self.pool, &mut low, *rank, 0, 1.0, rows, Dense::new(&down.value, n_cols).transposed());
+        let Multiplied { low, .. } = self.multiply_low(weights, learnt, x);
+        let Learnt::LowRank { up, rank, scale, .. } = learnt else { return Multiplied { out, low } };
         let up = Dense::new(&up.value, *rank).transposed();
         add_product(self.pool, &mut out, n_rows, 0, *scale, Dense::new(&low, *rank), up);
         Multiplied { out, low }
+    }
+
+    /// What [`Self::multiply`] leaves for the way back, without what the matrix gives.
+    pub(crate) fn multiply_low(&self, weights: &PackedMatrix, learnt: &Learnt, x: &[f32]) -> Multiplied {
+        let n_cols = weights.n_cols();
+        let Learnt::LowRank { down, rank, .. } = learnt else {
+            return Multiplied { out: Vec::new(), low: Vec::new() };
+        };
+        let mut low = vec![0.0; x.len() / n_cols * rank];
+        let down = Dense::new(&down.value, n_cols).transposed();
+        add_product(self.pool, &mut low, *rank, 0, 1.0, Dense::new(x, n_cols), down);
+        Multiplied { out: Vec::new(), low }
     }
 
     /// Multiplies as inference does: `out`, `[n, n_rows]`, becomes the products of `weights` and rows of `x`.

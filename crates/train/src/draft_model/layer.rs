@@ -8,8 +8,8 @@ use crate::attention::{Attended, Heads, Slots};
 use crate::linear::Multiplied;
 use crate::ops::{rms_norm_back, silu_multiply_back};
 
-/// What a layer leaves for the way back, of the `n` tokens of a window.
-pub(super) struct Trace {
+/// What a layer computes for `n` tokens on its way to the last product.
+struct Trace {
     /// Norm of its input, `[n, hidden_dim]`.
     normed: Vec<f32>,
     q: Multiplied,
@@ -28,9 +28,6 @@ pub(super) struct Trace {
     up: Multiplied,
     /// `[n, ffn_dim]`
     h: Vec<f32>,
-    down: Multiplied,
-    /// What it gives, `[n, hidden_dim]`.
-    pub(super) y: Vec<f32>,
 }
 
 impl DraftModelTrainer {
@@ -65,8 +62,14 @@ impl DraftModelTrainer {
         });
     }
 
-    /// Layer `index` over its inputs `x`, `[n, hidden_dim]`.
-    pub(super) fn layer(&self, index: usize, x: &[f32], angles: &Angles) -> Trace {
+    /// What layer `index` makes of its inputs `x`, `[n, hidden_dim]`.
+    pub(super) fn layer(&self, index: usize, x: &[f32], angles: &Angles) -> Vec<f32> {
+        let Trace { a, h, .. } = self.trace(index, x, angles);
+        sum(&a, &self.multiply(index, Projection::Down, &h).out)
+    }
+
+    /// The same up to the last product, which the way back does not ask for.
+    fn trace(&self, index: usize, x: &[f32], angles: &Angles) -> Trace {
         let (model, pool) = (&*self.model, &*self.pool);
         let (config, layer) = (model.config(), &model.layers()[index]);
         let n = x.len() / config.hidden_dim;
@@ -91,29 +94,22 @@ impl DraftModelTrainer {
         for_each_row(pool, n, [&mut h], |row, [h]| {
             model.kernels().silu_multiply(h, &up.out[row * config.ffn_dim..][..config.ffn_dim]);
         });
-        let down = self.multiply(index, Projection::Down, &h);
-        let y = sum(&a, &down.out);
-        Trace { normed, q, k, v, queries, slots, attended, output, a, t, gate, up, h, down, y }
+        Trace { normed, q, k, v, queries, slots, attended, output, a, t, gate, up, h }
     }
 
     /// Back through layer `index`, which took `x`: `dy` is how the loss changes with what it gave, the result how it
     /// changes with `x`, `[n, hidden_dim]`. Adds to the gradients.
-    pub(super) fn layer_back(
-        &mut self,
-        index: usize,
-        x: &[f32],
-        trace: Trace,
-        dy: Vec<f32>,
-        angles: &Angles,
-    ) -> Vec<f32> {
-        let Trace { normed, q, k, v, queries, mut slots, attended, output, a, t, gate, up, h, down, .. } =
-            trace;
+    pub(super) fn layer_back(&mut self, index: usize, x: &[f32], dy: Vec<f32>, angles: &Angles) -> Vec<f32> {
+        let Trace { normed, q, k, v, queries, mut slots, attended, output, a, t, gate, up, h } =
+            self.trace(index, x, angles);
         let (model, pool) = (self.model.clone(), self.pool.clone());
         let (config, layer) = (model.config(), &model.layers()[index]);
         let (n, ffn_dim) = (x.len() / config.hidden_dim, config.ffn_dim);
 
         // The feed-forward half.
         let mut d_h = vec![0.0; n * ffn_dim];
+        let down = layer.projection(Projection::Down);
+        let down = self.machine().multiply_low(down, &self.learnt[index][Projection::Down as usize], &h);
         self.multiply_back(index, Projection::Down, &h, &down, &dy, Some(&mut d_h));
         let mut d_up = vec![0.0; d_h.len()];
         for_each_row(&pool, n, [&mut d_h, &mut d_up], |row, [d_h, d_up]| {

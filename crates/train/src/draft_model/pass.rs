@@ -100,7 +100,7 @@ impl DraftModelTrainer {
         let keeps_inputs = matches!(aim, Aim::Gradients { .. });
         let mut inputs = Vec::new();
         for layer in 0..self.learnt.len() {
-            let y = self.layer(layer, &x, &angles).y;
+            let y = self.layer(layer, &x, &angles);
             let input = std::mem::replace(&mut x, y);
             inputs.extend(keeps_inputs.then_some(input));
         }
@@ -123,8 +123,7 @@ impl DraftModelTrainer {
     /// Back through all layers, given what each took.
     fn back(&mut self, inputs: &[Vec<f32>], mut d_x: Vec<f32>, angles: &Angles) {
         for (layer, x) in inputs.iter().enumerate().rev() {
-            let trace = self.layer(layer, x, angles);
-            d_x = self.layer_back(layer, x, trace, d_x, angles);
+            d_x = self.layer_back(layer, x, d_x, angles);
         }
     }
 
