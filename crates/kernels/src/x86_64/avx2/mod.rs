@@ -4,6 +4,7 @@ mod attention;
 mod dense_tile;
 mod int8_tile;
 mod rows;
+mod unpack;
 
 use crate::{Isa, Kernels};
 
