@@ -224,8 +224,13 @@ impl Activations {
         for tile in 0..self.n_tiles() {
             let width = self.width(tile);
             let at = tile * TILE_COLS * self.n_cols;
-            for (i, out) in values[at..][..width * self.n_cols].iter_mut().enumerate() {
-                *out = x[at + i % width * self.n_cols + i / width];
+            let (tile, rows) = (&mut values[at..][..width * self.n_cols], &x[at..][..width * self.n_cols]);
+            if width == 1 {
+                tile.copy_from_slice(rows);
+                continue;
+            }
+            for (column, row) in rows.chunks_exact(self.n_cols).enumerate() {
+                tile.iter_mut().skip(column).step_by(width).zip(row).for_each(|(out, x)| *out = *x);
             }
         }
         values

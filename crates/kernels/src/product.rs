@@ -32,8 +32,7 @@ impl Kernels {
     /// # Panics
     /// As [`Self::multiply_each`].
     pub fn multiply(&self, pool: &Pool, products: &mut [Product], x: &Activations) {
-        let products =
-            products.iter_mut().map(|Product { weights, out }| (Product { weights, out: &mut **out }, x));
+        let products = products.iter_mut().map(|Product { weights, out }| (Product { weights, out }, x));
         self.multiply_each(pool, products);
     }
 

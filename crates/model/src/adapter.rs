@@ -131,7 +131,7 @@ impl Projector<'_> {
         let x = &**activations;
         let adapters = projections.map(|projection| adapters.and_then(|adapters| adapters.get(projection)));
         let frozen = weights.into_iter().zip(&mut outs);
-        let frozen = frozen.map(|(weights, out)| (Product { weights, out: &mut **out }, x));
+        let frozen = frozen.map(|(weights, out)| (Product { weights, out }, x));
         let first_halves = adapters.iter().zip(&mut *sides).filter_map(|(adapter, Side { low, .. })| {
             let weights = &adapter.as_ref()?.down;
             low.resize(x.n_tokens() * weights.n_rows(), 0.0);
