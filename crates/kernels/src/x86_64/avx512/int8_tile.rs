@@ -12,10 +12,8 @@ use crate::product::TileOut;
 use crate::x86_64::prefetch::prefetch;
 use std::arch::x86_64::*;
 
-/// Columns of a tile from which on prefetching pays (`x86_64/prefetch.rs`).
-const PREFETCH_COLS: usize = 4;
-
-pub(super) fn int8_tile(
+/// `IS_FEW_PREFETCHED`: whether weights are asked for ahead for up to three columns, too (`x86_64/prefetch.rs`).
+pub(super) fn int8_tile<const IS_FEW_PREFETCHED: bool>(
     block_type: BlockType,
     group: &[u8],
     n_units: usize,
@@ -26,33 +24,33 @@ pub(super) fn int8_tile(
         assert!(group.len() >= n_units * F::UNIT_BYTES, "units of a group");
         assert!(x.codes.len() >= n_units * F::UNIT_COLS * x.width, "columns of a tile");
         // SAFETY: the table exists only once its features were detected, and the lengths were checked.
-        unsafe { of_width::<F>(group, n_units, x, out) }
+        unsafe { of_width::<F, IS_FEW_PREFETCHED>(group, n_units, x, out) }
     }, unreachable!("quantized types only"));
 }
 
 /// # Safety
 /// AVX-512 VNNI, and slices of the lengths that `int8_tile` checks.
 #[rustfmt::skip]
-unsafe fn of_width<F: Unpack>(group: &[u8], n_units: usize, x: &Int8Tile, out: &mut TileOut) {
+unsafe fn of_width<F: Unpack, const IS_FEW_PREFETCHED: bool>(group: &[u8], n_units: usize, x: &Int8Tile, out: &mut TileOut) {
     // SAFETY: as for this function.
     unsafe {
         match x.width {
-            1 => tile::<F, 1>(group, n_units, x, out),
-            2 => tile::<F, 2>(group, n_units, x, out),
-            3 => tile::<F, 3>(group, n_units, x, out),
-            4 => tile::<F, 4>(group, n_units, x, out),
-            5 => tile::<F, 5>(group, n_units, x, out),
-            6 => tile::<F, 6>(group, n_units, x, out),
-            7 => tile::<F, 7>(group, n_units, x, out),
-            8 => tile::<F, 8>(group, n_units, x, out),
-            9 => tile::<F, 9>(group, n_units, x, out),
-            10 => tile::<F, 10>(group, n_units, x, out),
-            11 => tile::<F, 11>(group, n_units, x, out),
-            12 => tile::<F, 12>(group, n_units, x, out),
-            13 => tile::<F, 13>(group, n_units, x, out),
-            14 => tile::<F, 14>(group, n_units, x, out),
-            15 => tile::<F, 15>(group, n_units, x, out),
-            _ => tile::<F, 16>(group, n_units, x, out),
+            1 => tile::<F, 1, IS_FEW_PREFETCHED>(group, n_units, x, out),
+            2 => tile::<F, 2, IS_FEW_PREFETCHED>(group, n_units, x, out),
+            3 => tile::<F, 3, IS_FEW_PREFETCHED>(group, n_units, x, out),
+            4 => tile::<F, 4, true>(group, n_units, x, out),
+            5 => tile::<F, 5, true>(group, n_units, x, out),
+            6 => tile::<F, 6, true>(group, n_units, x, out),
+            7 => tile::<F, 7, true>(group, n_units, x, out),
+            8 => tile::<F, 8, true>(group, n_units, x, out),
+            9 => tile::<F, 9, true>(group, n_units, x, out),
+            10 => tile::<F, 10, true>(group, n_units, x, out),
+            11 => tile::<F, 11, true>(group, n_units, x, out),
+            12 => tile::<F, 12, true>(group, n_units, x, out),
+            13 => tile::<F, 13, true>(group, n_units, x, out),
+            14 => tile::<F, 14, true>(group, n_units, x, out),
+            15 => tile::<F, 15, true>(group, n_units, x, out),
+            _ => tile::<F, 16, true>(group, n_units, x, out),
         }
     }
 }
@@ -79,7 +77,12 @@ trait Unpack: Format {
 /// # Safety
 /// The features below, and slices of the lengths that `int8_tile` checks.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8Tile, out: &mut TileOut) {
+unsafe fn tile<F: Unpack, const C: usize, const IS_PREFETCHED: bool>(
+    group: &[u8],
+    n_units: usize,
+    x: &Int8Tile,
+    out: &mut TileOut,
+) {
     let mut totals = [_mm512_setzero_ps(); C];
     let (mut scales, mut neg_mins) = ([_mm512_setzero_ps(); 16], [_mm512_setzero_ps(); 8]);
     for unit in 0..n_units {
@@ -91,7 +94,7 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
             let mut sums = [_mm512_setzero_ps(); C];
             for pair in 0..F::BLOCKS / 2 {
                 let block = unit * F::BLOCKS + 2 * pair;
-                if C >= PREFETCH_COLS {
+                if IS_PREFETCHED {
                     prefetch::<F, 0>(lines, pair);
                 }
                 add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
@@ -99,7 +102,7 @@ unsafe fn tile<F: Unpack, const C: usize>(group: &[u8], n_units: usize, x: &Int8
                     fold(&mut totals, &mut sums, x, block);
                 }
                 let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
-                if C >= PREFETCH_COLS {
+                if IS_PREFETCHED {
                     prefetch::<F, 1>(lines, pair);
                 }
                 add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);

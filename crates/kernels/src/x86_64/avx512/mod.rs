@@ -18,13 +18,23 @@ pub(super) fn table() -> Option<&'static Kernels> {
         && is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("f16c");
-    detected.then_some(&TABLE)
+    detected.then_some(if is_of_intel() { &TABLE_OF_INTEL } else { &TABLE })
 }
 
-static TABLE: Kernels = Kernels {
+/// Whether Intel made the processor: what its own prefetching does for a single stream differs.
+fn is_of_intel() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
+    name.as_flattened() == b"GenuineIntel"
+}
+
+static TABLE: Kernels = KERNELS;
+static TABLE_OF_INTEL: Kernels = Kernels { int8_tile: int8_tile::int8_tile::<true>, ..KERNELS };
+
+const KERNELS: Kernels = Kernels {
     isa: Isa::Avx512Vnni,
     quantize: rows::quantize,
-    int8_tile: int8_tile::int8_tile,
+    int8_tile: int8_tile::int8_tile::<false>,
     dense_tile: dense_tile::dense_tile,
     encode_key: rows::encode_key,
     encode_value: rows::encode_value,
