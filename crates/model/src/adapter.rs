@@ -137,7 +137,8 @@ impl Projector<'_> {
             low.resize(x.n_tokens() * weights.n_rows(), 0.0);
             Some((Product { weights, out: low }, x))
         });
-        kernels.multiply_each(pool, frozen.chain(first_halves));
+        // One task each, so that they come first: nobody waits for the last of them.
+        kernels.multiply_each(pool, first_halves.chain(frozen));
         if adapters.iter().all(Option::is_none) {
             return;
         }

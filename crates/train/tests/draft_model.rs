@@ -150,8 +150,8 @@ fn a_text_is_learnt_by_heart() {
 fn windows_guess_as_one_pass_does() {
     let mut trainer = trainer(&TinyModel::new("qwen2"), training(), 1);
     let mut sample = Sample { position: 0, ..sample(&mut Rng(8), 240, 4) };
-    // Every third token becomes the model's own guess, by trying.
-    for index in (12..240).step_by(3) {
+    // Every twelfth token becomes the model's own guess, by trying.
+    for index in (12..240).step_by(12) {
         let mut n_right = |token: u32, sample: &mut Sample| {
             sample.tokens[index] = token;
             trainer.guess(sample, &[index - 2]).unwrap()[0]
@@ -161,9 +161,9 @@ fn windows_guess_as_one_pass_does() {
     }
     let bases: Vec<usize> = sample.bases().collect();
     let all = trainer.guess(&sample, &bases).unwrap();
-    assert!(all.iter().filter(|&&n| n > 0).count() >= 76);
+    assert!(all.iter().filter(|&&n| n > 0).count() >= 19);
     // One by one, and from the loss.
-    for (i, &base) in bases.iter().enumerate().step_by(7) {
+    for (i, &base) in bases.iter().enumerate().step_by(23) {
         assert_eq!(trainer.guess(&sample, &[base]).unwrap(), [all[i]], "{base}");
     }
     let some: Vec<usize> = bases.iter().copied().step_by(3).collect();
