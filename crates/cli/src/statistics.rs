@@ -42,8 +42,8 @@ pub(crate) fn of_training(status: &TrainerStatus) -> String {
         return String::new();
     }
     let mut text = format!(
-        "\nlearnt  from {} answers, {} steps, {:.0} s in the background",
-        status.n_answers, status.n_steps, status.train_s
+        "\nlearnt  from {} answers, {} steps, {:.0} s in the background, profile {}",
+        status.n_answers, status.n_steps, status.train_s, status.profile
     );
     let accepted = status.decisions.iter().filter(|decision| decision.is_accepted);
     if let (Some(first), Some(last)) = (status.decisions.first(), accepted.clone().next_back()) {

@@ -66,6 +66,11 @@ impl CheckpointStore {
         numbered.into_iter().map(|(_, path)| path).collect()
     }
 
+    /// When the latest was written.
+    pub(crate) fn latest(&self) -> Option<std::time::SystemTime> {
+        fs::metadata(self.paths().last()?).ok()?.modified().ok()
+    }
+
     /// Reads a file.
     ///
     /// # Errors

@@ -50,7 +50,9 @@ pub use parameter::{AdamW, Parameter};
 pub use random::Random;
 pub use recorder::{Recorder, SampleSink};
 pub use sample_file::{SampleFile, SampleInfo};
-pub use task::{Allowance, Decision, MayWork, Memory, Pause, TaskOptions, TrainerStatus, TrainerTask};
+pub use task::{
+    Allowance, Checkpoints, Decision, MayWork, Pause, Profile, TaskOptions, TrainerStatus, TrainerTask,
+};
 
 /// Result of training.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

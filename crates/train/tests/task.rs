@@ -11,7 +11,7 @@ use common::head::TinyHead;
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{Drafter, HeadDrafter};
 use nano_reasoning_train::{
-    AdamW, Allowance, Checkpoint, HeadTraining, Memory, Strategy, TaskOptions, TrainerStatus, TrainerTask,
+    AdamW, Allowance, Checkpoint, HeadTraining, Profile, Strategy, TaskOptions, TrainerStatus, TrainerTask,
 };
 use session::{Session, prompt};
 
@@ -44,38 +44,49 @@ fn options(strategy: Strategy) -> TaskOptions {
     }
 }
 
-/// Answers prompts with a trainer beside; its status, the texts, and what it kept.
+/// Answers the first prompts with a trainer beside; its status, the texts, and what it kept.
 fn run(
     strategy: Strategy,
     n_answers: u32,
     checkpoints: Vec<(String, Checkpoint)>,
 ) -> (TrainerStatus, Vec<Vec<u32>>, Vec<Checkpoint>) {
-    let (model, head) = tiny();
     let kept = Arc::new(Mutex::new(Vec::new()));
-    let keep = {
-        let kept = kept.clone();
-        move |checkpoint: &Checkpoint| kept.lock().unwrap().push(checkpoint.clone())
-    };
-    let task = TrainerTask::start(
-        &head,
-        options(strategy),
-        Memory { checkpoints: Box::new(checkpoints.into_iter()), keep: Box::new(keep) },
-        Box::new(|| Allowance::ALL),
-    )
-    .unwrap();
+    let profile = profile("default", checkpoints, &kept);
+    let (mut statuses, texts) = answer(strategy, 0..n_answers, vec![profile]);
+    let kept = std::mem::take(&mut *kept.lock().unwrap());
+    (statuses.pop().unwrap(), texts, kept)
+}
+
+type Kept = Arc<Mutex<Vec<Checkpoint>>>;
+
+fn profile(name: &str, checkpoints: Vec<(String, Checkpoint)>, kept: &Kept) -> Profile {
+    let kept = kept.clone();
+    Profile {
+        name: name.into(),
+        checkpoints: Box::new(move || Box::new(checkpoints.clone().into_iter())),
+        keep: Box::new(move |checkpoint| kept.lock().unwrap().push(checkpoint.clone())),
+    }
+}
+
+/// Answers prompts with a trainer beside; its status after each, and the texts.
+fn answer(
+    strategy: Strategy,
+    prompts: impl IntoIterator<Item = u32>,
+    profiles: Vec<Profile>,
+) -> (Vec<TrainerStatus>, Vec<Vec<u32>>) {
+    let (model, head) = tiny();
+    let task = TrainerTask::start(&head, options(strategy), profiles, Box::new(|| Allowance::ALL)).unwrap();
     let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
-    let mut texts = Vec::new();
-    for i in 0..n_answers {
+    let (mut statuses, mut texts) = (Vec::new(), Vec::new());
+    for i in prompts {
         let pause = task.pause();
         texts.push(session.answer(&prompt(i)));
         drop(pause);
         task.wait();
+        statuses.push(task.status());
     }
-    let status = task.status();
-    drop(task);
-    let kept = std::mem::take(&mut *kept.lock().unwrap());
-    (status, texts, kept)
+    (statuses, texts)
 }
 
 #[test]
@@ -143,14 +154,14 @@ fn a_checkpoint_of_something_else_is_left_alone() {
 #[test]
 fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
     let (model, head) = tiny();
-    let task =
-        TrainerTask::start(&head, options(LOW_RANK), Memory::default(), Box::new(|| Allowance::ALL)).unwrap();
+    let task = TrainerTask::start(&head, options(LOW_RANK), Vec::new(), Box::new(|| Allowance::ALL)).unwrap();
     let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     task.set_listening(false);
     session.answer(&prompt(1));
     task.wait();
-    let nothing = TrainerStatus { state_bytes: task.status().state_bytes, ..TrainerStatus::default() };
+    let TrainerStatus { profile, state_bytes, .. } = task.status();
+    let nothing = TrainerStatus { profile, state_bytes, ..TrainerStatus::default() };
     assert!(task.status() == nothing && nothing.state_bytes > 0);
     task.set_listening(true);
     let pause = task.pause();
@@ -166,8 +177,8 @@ fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
 fn a_trainer_that_may_not_work_says_why_and_works_for_who_waits() {
     let (model, head) = tiny();
     let on_battery = Allowance { share: 0.0, reason: Some("on battery") };
-    let task = TrainerTask::start(&head, options(LOW_RANK), Memory::default(), Box::new(move || on_battery))
-        .unwrap();
+    let task =
+        TrainerTask::start(&head, options(LOW_RANK), Vec::new(), Box::new(move || on_battery)).unwrap();
     let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     session.answer(&prompt(1));
@@ -178,4 +189,42 @@ fn a_trainer_that_may_not_work_says_why_and_works_for_who_waits() {
     task.wait();
     assert!(task.status().n_tokens_trained > 0);
     assert_eq!(task.status().error, None);
+}
+
+#[test]
+fn the_profile_that_guesses_recent_answers_best_is_drafted_with_and_learns() {
+    for strategy in [LOW_RANK, Strategy::AllInt8] {
+        check_choice(strategy);
+    }
+}
+
+fn check_choice(strategy: Strategy) {
+    let learn = |i: u32| {
+        let kept = Kept::default();
+        answer(strategy, [i; 12], vec![profile("alone", Vec::new(), &kept)]);
+        let last = kept.lock().unwrap().last().expect("something was learnt").clone();
+        vec![("learnt before".to_owned(), last)]
+    };
+    let (kept_a, kept_b) = (Kept::default(), Kept::default());
+    let profiles = vec![
+        profile("new", Vec::new(), &Kept::default()),
+        profile("a", learn(0), &kept_a),
+        profile("b", learn(1), &kept_b),
+    ];
+    let (statuses, texts) = answer(strategy, [1, 1, 1, 1, 1, 1, 0, 0, 0], profiles);
+    let names: Vec<&str> = statuses.iter().map(|status| &*status.profile).collect();
+    assert_eq!(names[0], "b", "{strategy:?}");
+    assert!(names[..6].iter().all(|name| *name == "b"), "{strategy:?}: {names:?}");
+    assert_eq!(names[8], "a", "{strategy:?}: {names:?}");
+    let (model, _) = tiny();
+    let mut plain = Session::new(&model, None);
+    assert_eq!(texts[0], plain.answer(&prompt(1)));
+    assert_eq!(texts[8], plain.answer(&prompt(0)));
+    // What came in was counted on top of what the profile had seen before, and kept under its name.
+    assert_eq!(statuses[5].n_answers, statuses[0].n_answers + 5);
+    let belongs = |kept: &Kept, counts: std::ops::RangeInclusive<u64>| {
+        kept.lock().unwrap().iter().all(|checkpoint| counts.contains(&checkpoint.info.n_answers))
+    };
+    assert!(belongs(&kept_b, statuses[0].n_answers..=statuses[5].n_answers));
+    assert!(belongs(&kept_a, statuses[8].n_answers - 2..=statuses[8].n_answers));
 }

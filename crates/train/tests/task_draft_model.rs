@@ -10,7 +10,7 @@ use common::TinyModel;
 use nano_reasoning_model::{CpuModel, LoadOptions};
 use nano_reasoning_speculate::{Drafter, ModelDrafter};
 use nano_reasoning_train::{
-    AdamW, Allowance, Checkpoint, DraftModel, DraftModelTraining, Memory, TaskOptions, TrainerStatus,
+    AdamW, Allowance, Checkpoint, DraftModel, DraftModelTraining, Profile, TaskOptions, TrainerStatus,
     TrainerTask,
 };
 use session::{Session, prompt};
@@ -49,9 +49,13 @@ fn run(
         n_passes: 6.0,
         ..TaskOptions::default()
     };
-    let memory = Memory { checkpoints: Box::new(checkpoints.into_iter()), keep: Box::new(keep) };
+    let profile = Profile {
+        checkpoints: Box::new(move || Box::new(checkpoints.clone().into_iter())),
+        keep: Box::new(keep),
+        ..Profile::default()
+    };
     let may_work = Box::new(|| Allowance::ALL);
-    let task = TrainerTask::start_draft_model(parts, options, memory, may_work).unwrap();
+    let task = TrainerTask::start_draft_model(parts, options, vec![profile], may_work).unwrap();
     let mut session = Session::new(&target, Some(drafter));
     session.decoder.add_observer(Box::new(task.recorder()));
     let mut texts = Vec::new();

@@ -89,16 +89,16 @@ impl Engine {
         if let Some(file) = config.speculation.head_file(machine, &resolved.name)? {
             let head = load_head(&file, &config.speculation, &model, context_len)?;
             if machine.settings.is_training_enabled.value {
-                let store = config.speculation.checkpoints(machine, &resolved.name)?;
-                trainer = Some(learning::start(&head, machine, store)?);
+                let stores = config.speculation.checkpoints(machine, &resolved.name)?;
+                trainer = Some(learning::start(&head, machine, stores)?);
             }
             drafters.push(Box::new(HeadDrafter::new("head", Box::new(head))));
         }
         if let Some(draft_model) = draft_model {
             let (drafter, parts) = model_drafter(draft_model, &model, &tokenizer, context_len)?;
             if machine.settings.is_training_enabled.value {
-                let store = config.speculation.checkpoints(machine, &resolved.name)?;
-                trainer = Some(learning::start_draft_model(parts, machine, store)?);
+                let stores = config.speculation.checkpoints(machine, &resolved.name)?;
+                trainer = Some(learning::start_draft_model(parts, machine, stores)?);
             }
             drafters.push(drafter);
         }

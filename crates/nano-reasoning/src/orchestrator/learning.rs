@@ -2,8 +2,8 @@
 
 use nano_reasoning_model::Eagle3Head;
 use nano_reasoning_train::{
-    AdamW, BufferLimits, Checkpoint, DraftModel, DraftModelTraining, HeadTraining, MayWork, Memory, Strategy,
-    TaskOptions, TrainerTask,
+    AdamW, BufferLimits, Checkpoint, Checkpoints, DraftModel, DraftModelTraining, HeadTraining, MayWork,
+    Profile, Strategy, TaskOptions, TrainerTask,
 };
 
 use super::Machine;
@@ -27,7 +27,7 @@ const MODEL_ROWS_PER_BATCH: usize = 8;
 pub(super) fn start(
     head: &Eagle3Head,
     machine: &Machine,
-    store: Option<CheckpointStore>,
+    stores: Vec<CheckpointStore>,
 ) -> Result<TrainerTask> {
     let (strategy, usual_rate) = match machine.settings.strategy.value {
         LearningStrategy::Eagle => (Strategy::AllInt8, LAYER_LEARNING_RATE),
@@ -38,7 +38,12 @@ pub(super) fn start(
     let adamw = adamw(machine, usual_rate);
     let training = HeadTraining { strategy, adamw, ..HeadTraining::default() };
     let options = TaskOptions { training, ..TaskOptions::default() };
-    Ok(TrainerTask::start(head, paced(options, machine, ROWS_PER_BATCH), memory(store), may_work(machine))?)
+    Ok(TrainerTask::start(
+        head,
+        paced(options, machine, ROWS_PER_BATCH),
+        profiles(stores),
+        may_work(machine),
+    )?)
 }
 
 /// Starts a trainer of adapters on a separate draft model as the settings say; `eagle` of a tier or file is about heads, and
@@ -49,7 +54,7 @@ pub(super) fn start(
 pub(super) fn start_draft_model(
     model: DraftModel,
     machine: &Machine,
-    store: Option<CheckpointStore>,
+    stores: Vec<CheckpointStore>,
 ) -> Result<TrainerTask> {
     let strategy = &machine.settings.strategy;
     if strategy.value == LearningStrategy::Eagle && matches!(strategy.source, Source::Flag(_)) {
@@ -61,7 +66,7 @@ pub(super) fn start_draft_model(
         ..TaskOptions::default()
     };
     let options = paced(options, machine, MODEL_ROWS_PER_BATCH);
-    Ok(TrainerTask::start_draft_model(model, options, memory(store), may_work(machine))?)
+    Ok(TrainerTask::start_draft_model(model, options, profiles(stores), may_work(machine))?)
 }
 
 /// Steps of the size that the settings say, or of the usual one.
@@ -88,20 +93,27 @@ fn may_work(machine: &Machine) -> MayWork {
     Box::new(move || demand.allowance())
 }
 
-/// What a store remembers, read when it is asked for; each new state goes there, too.
-fn memory(store: Option<CheckpointStore>) -> Memory {
-    let Some(store) = store else { return Memory::default() };
-    let checkpoints = store.paths().into_iter().rev().filter_map(|path| match CheckpointStore::read(&path) {
-        Ok(checkpoint) => Some((path.display().to_string(), checkpoint)),
-        Err(error) => {
-            tracing::warn!(%error, "checkpoint not used");
-            None
-        }
-    });
+/// What stores remember, read when it is asked for; each new state goes where it belongs, too.
+fn profiles(stores: Vec<CheckpointStore>) -> Vec<Profile> {
+    stores.into_iter().map(profile).collect()
+}
+
+fn profile(store: CheckpointStore) -> Profile {
+    let name = store.profile.clone();
+    let to_read = store.clone();
+    let checkpoints = move || -> Checkpoints {
+        Box::new(to_read.paths().into_iter().rev().filter_map(|path| match CheckpointStore::read(&path) {
+            Ok(checkpoint) => Some((path.display().to_string(), checkpoint)),
+            Err(error) => {
+                tracing::warn!(%error, "checkpoint not used");
+                None
+            }
+        }))
+    };
     let keep = move |checkpoint: &Checkpoint| {
         if let Err(error) = store.add(checkpoint) {
             tracing::warn!(%error, "what was learnt is not kept");
         }
     };
-    Memory { checkpoints: Box::new(checkpoints), keep: Box::new(keep) }
+    Profile { name, checkpoints: Box::new(checkpoints), keep: Box::new(keep) }
 }

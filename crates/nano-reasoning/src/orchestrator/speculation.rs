@@ -26,6 +26,9 @@ const HEAD_CORE_VOCAB: usize = 8_192;
 /// Tokens that a draft model can always propose: ids ascend as the tokenizer's training went from frequent to rare.
 const MODEL_CORE_VOCAB: u32 = 24_576;
 
+/// Profiles to choose from at most: each answer is guessed with every one of them.
+const MAX_PROFILES: usize = 8;
+
 /// What speculation shall use.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Speculation {
@@ -43,7 +46,8 @@ pub struct Speculation {
     pub is_history_off: bool,
     /// Where answers and what was learnt are kept; `None` for the environment's folder.
     pub memory_dir: Option<PathBuf>,
-    /// What is learnt is kept, and found again, under this name; `None` for [`DEFAULT_PROFILE`].
+    /// What is learnt is kept, and found again, under this name; `None` for whichever profile guesses recent answers best,
+    /// [`DEFAULT_PROFILE`] where there is none yet.
     pub profile: Option<String>,
     /// Whether drafts are always as long as they may be: to measure drafters, not to be fast.
     pub is_fixed: bool,
@@ -116,16 +120,25 @@ impl Speculation {
         self.memory_dir.as_deref().unwrap_or(&machine.environment.checkpoints_dir.value)
     }
 
-    /// Where what is learnt is kept for the model called `name`; nowhere where nothing is.
+    /// Where what is learnt is kept for the model called `name`, by profile: the one that is named, or else the default
+    /// one and all others there are, the latest few of them. Nowhere where nothing is kept.
     ///
     /// # Errors
     /// [`Error::BadProfile`].
-    pub(super) fn checkpoints(&self, machine: &Machine, name: &str) -> Result<Option<CheckpointStore>> {
+    pub(super) fn checkpoints(&self, machine: &Machine, name: &str) -> Result<Vec<CheckpointStore>> {
         if self.is_history_off {
-            return Ok(None);
+            return Ok(Vec::new());
         }
-        let profile = self.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
-        CheckpointStore::new(self.memory_dir(machine), profile, name).map(Some)
+        let folder = self.memory_dir(machine);
+        let first = self.profile.as_deref().unwrap_or(DEFAULT_PROFILE);
+        let mut stores = vec![CheckpointStore::new(folder, first, name)?];
+        if self.profile.is_none() {
+            let mut others = CheckpointStore::all(folder);
+            others.retain(|store| store.model == stores[0].model && *store != stores[0]);
+            others.sort_by_key(|store| std::cmp::Reverse(store.latest()));
+            stores.extend(others.into_iter().take(MAX_PROFILES - 1));
+        }
+        Ok(stores)
     }
 
     /// Whether nothing shall draft.

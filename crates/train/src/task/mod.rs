@@ -7,6 +7,7 @@
 //!             as good; after a few that are not, the trainer goes back to the published ones
 //! ```
 
+mod profile;
 mod worker;
 
 use std::sync::mpsc::sync_channel;
@@ -21,9 +22,10 @@ use crate::head::HeadParts;
 use crate::recorder::Outlet;
 use crate::trainer::Trainer;
 use crate::{
-    BufferLimits, Checkpoint, DraftModel, DraftModelTrainer, DraftModelTraining, HeadTrainer, HeadTraining,
-    Recorder, Result,
+    BufferLimits, DraftModel, DraftModelTrainer, DraftModelTraining, HeadTrainer, HeadTraining, Recorder,
+    Result,
 };
+pub use profile::{Checkpoints, Profile};
 use worker::Worker;
 
 /// How a background trainer works.
@@ -102,6 +104,8 @@ pub struct Decision {
 /// How far a background trainer is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainerStatus {
+    /// The profile in use.
+    pub profile: String,
     /// Answers that came in.
     pub n_answers: u64,
     /// Tokens learnt from, repeats counted.
@@ -166,21 +170,6 @@ impl Shared {
     }
 }
 
-/// What a trainer remembers of earlier runs, and where it leaves what it learns.
-pub struct Memory {
-    /// Earlier states under names for people, the latest first; none is asked for after one that fits.
-    pub checkpoints: Box<dyn Iterator<Item = (String, Checkpoint)> + Send>,
-    /// Gets each state that is published.
-    pub keep: Box<dyn FnMut(&Checkpoint) + Send>,
-}
-
-impl Default for Memory {
-    /// Nothing, and nowhere.
-    fn default() -> Self {
-        Self { checkpoints: Box::new(std::iter::empty()), keep: Box::new(|_| ()) }
-    }
-}
-
 /// A thread that trains a drafter on what its target says.
 pub struct TrainerTask {
     shared: Arc<Shared>,
@@ -189,16 +178,21 @@ pub struct TrainerTask {
 }
 
 impl TrainerTask {
-    /// Starts a trainer for `head`, which takes what it publishes. It goes on from the first checkpoint of `memory`
-    /// that fits, and hands each state it publishes to it. It works as much as `may_work` allows, or as it can while
-    /// somebody [waits](Self::wait) for it.
+    /// Starts a trainer for `head`, which takes what it publishes. It begins with the first of `profiles`, a new one if
+    /// there is none, and goes over to another when answers are more like that one's. It works as much as `may_work`
+    /// allows, or as it can while somebody [waits](Self::wait) for it.
     ///
     /// # Errors
     /// If memory is short.
-    pub fn start(head: &Eagle3Head, options: TaskOptions, memory: Memory, may_work: MayWork) -> Result<Self> {
+    pub fn start(
+        head: &Eagle3Head,
+        options: TaskOptions,
+        profiles: Vec<Profile>,
+        may_work: MayWork,
+    ) -> Result<Self> {
         let parts = HeadParts::of(head);
         let trainer = move |pool| HeadTrainer::of_parts(parts, pool, options.training);
-        Self::start_with(head.slot().clone(), trainer, options, memory, may_work)
+        Self::start_with(head.slot().clone(), trainer, options, profiles, may_work)
     }
 
     /// As [`Self::start`], for a separate draft model.
@@ -208,21 +202,24 @@ impl TrainerTask {
     pub fn start_draft_model(
         model: DraftModel,
         options: TaskOptions<DraftModelTraining>,
-        memory: Memory,
+        profiles: Vec<Profile>,
         may_work: MayWork,
     ) -> Result<Self> {
         let slot = model.slot.clone();
         let trainer = move |pool| DraftModelTrainer::new(&model, pool, options.training);
-        Self::start_with(slot, trainer, options, memory, may_work)
+        Self::start_with(slot, trainer, options, profiles, may_work)
     }
 
     fn start_with<T: Trainer + 'static>(
         slot: Arc<SnapshotSlot>,
         trainer: impl FnOnce(Arc<Pool>) -> Result<T> + Send + 'static,
         options: TaskOptions<T::Training>,
-        memory: Memory,
+        mut profiles: Vec<Profile>,
         may_work: MayWork,
     ) -> Result<Self> {
+        if profiles.is_empty() {
+            profiles.push(Profile::default());
+        }
         let brake = Arc::new(Brake::default());
         let shared =
             Arc::new(Shared { brake: brake.clone(), slot, state: Mutex::default(), changed: Condvar::new() });
@@ -233,11 +230,12 @@ impl TrainerTask {
             lower_priority();
             // Threads of the pool inherit the priority.
             let pool = Arc::new(Pool::with_brake(options.n_threads, brake));
-            match trainer(pool) {
-                Ok(trainer) => {
-                    of_worker.state().status.state_bytes = trainer.size_bytes();
-                    let mut worker = Worker::new(of_worker, trainer, options, memory.keep, may_work);
-                    worker.go_on_from(memory.checkpoints);
+            let worker = trainer(pool).and_then(|trainer| {
+                of_worker.state().status.state_bytes = trainer.size_bytes();
+                Worker::new(of_worker, trainer, options, profiles, may_work)
+            });
+            match worker {
+                Ok(worker) => {
                     let _ = started.send(Ok(()));
                     worker.run(&received);
                 }

@@ -5,10 +5,11 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::profile::{self, OpenProfile, Profile};
 use super::{Decision, MayWork, Shared, TaskOptions};
 use crate::checkpoint::Progress;
-use crate::trainer::{Published, Trainer};
-use crate::{Checkpoint, Random, Result, Sample, TrainingBuffer};
+use crate::trainer::Trainer;
+use crate::{Random, Result, Sample, TrainingBuffer};
 
 /// Of the places where the drafter already guesses right, every so manyth is learnt from.
 const ONE_OF_OTHERS: usize = 6;
@@ -24,66 +25,95 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Worker<T: Trainer> {
     shared: Arc<Shared>,
     trainer: T,
-    /// What drafts are made with.
-    published: Published,
+    profiles: Vec<OpenProfile>,
+    /// The profile in use.
+    current: usize,
     buffer: TrainingBuffer,
-    held_out: VecDeque<Sample>,
     random: Random,
     options: TaskOptions<T::Training>,
     /// Tokens to learn from until the new answers are worked off.
     debt: f64,
-    n_rejected: usize,
-    /// How what is published does on the held-out answers, once that is known.
-    published_length: Option<f64>,
-    keep: Box<dyn FnMut(&Checkpoint) + Send>,
     may_work: MayWork,
 }
 
 impl<T: Trainer> Worker<T> {
+    /// A worker that starts with the first of `profiles`, of which there is at least one.
     pub(super) fn new(
         shared: Arc<Shared>,
         trainer: T,
         options: TaskOptions<T::Training>,
-        keep: Box<dyn FnMut(&Checkpoint) + Send>,
+        profiles: Vec<Profile>,
         may_work: MayWork,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        let profiles = profiles.into_iter().map(|profile| OpenProfile::new(profile, trainer.unchanged()));
+        let mut worker = Self {
             shared,
-            published: trainer.unchanged(),
+            profiles: profiles.collect(),
+            current: 0,
             buffer: TrainingBuffer::new(options.buffer, trainer.seed()),
-            held_out: VecDeque::new(),
             random: Random::new(trainer.seed() ^ 0x5eed),
             trainer,
             options,
             debt: 0.0,
-            n_rejected: 0,
-            published_length: None,
-            keep,
             may_work,
+        };
+        // The first comes last: it is the one to go on with.
+        for i in (0..worker.profiles.len()).rev() {
+            worker.take_up(i)?;
         }
+        Ok(worker)
     }
 
-    /// Goes on from the first of `checkpoints` that fits; the others are named.
-    pub(super) fn go_on_from(&mut self, checkpoints: impl Iterator<Item = (String, Checkpoint)>) {
-        for (name, checkpoint) in checkpoints {
+    /// Goes on from the first checkpoint of profile `i` that fits, or from what it has published; the checkpoints that do
+    /// not fit are named.
+    fn take_up(&mut self, i: usize) -> Result<()> {
+        self.current = i;
+        self.debt = 0.0;
+        self.buffer = TrainingBuffer::new(self.options.buffer, self.trainer.seed());
+        let mut progress = (0, 0, 0);
+        let mut is_found = false;
+        for (name, checkpoint) in (self.profiles[i].profile.checkpoints)() {
             let info = &checkpoint.info;
             match self.trainer.restore(&checkpoint).and_then(|()| self.trainer.publish()) {
                 Ok(published) => {
-                    self.published = published;
+                    self.profiles[i].published = published;
                     self.random = Random::new(info.random);
-                    let mut state = self.shared.state();
-                    state.status.n_answers = info.n_answers;
-                    state.status.n_tokens_trained = info.n_tokens_trained;
-                    state.status.n_steps = info.n_steps;
-                    drop(state);
-                    let snapshot = self.published.snapshot.clone();
-                    self.shared.change_published(|state| state.published = snapshot);
+                    progress = (info.n_answers, info.n_tokens_trained, info.n_steps);
                     tracing::info!(name, n_steps = info.n_steps, "drafting goes on as learnt before");
-                    return;
+                    is_found = true;
+                    break;
                 }
                 Err(error) => tracing::warn!(name, %error, "checkpoint not used"),
             }
         }
+        if !is_found {
+            self.trainer.go_back(&self.profiles[i].published)?;
+        }
+        let OpenProfile { profile, published, .. } = &self.profiles[i];
+        let snapshot = published.snapshot.clone();
+        self.shared.change_published(|state| {
+            state.published = snapshot;
+            state.status.profile.clone_from(&profile.name);
+            (state.status.n_answers, state.status.n_tokens_trained, state.status.n_steps) = progress;
+        });
+        Ok(())
+    }
+
+    /// Goes over to another profile if the answer that came in shows that texts are of its kind.
+    fn choose_profile(&mut self, sample: &Sample) -> Result<()> {
+        if self.profiles.len() < 2 {
+            return Ok(());
+        }
+        for profile in &mut self.profiles {
+            profile.hear(&mut self.trainer, sample)?;
+        }
+        let best = profile::best(&self.profiles, self.current);
+        if best == self.current {
+            return Ok(());
+        }
+        let [from, to] = [self.current, best].map(|i| &self.profiles[i].profile.name);
+        tracing::info!(from, to, "recent answers are better guessed with another profile");
+        self.take_up(best)
     }
 
     pub(super) fn run(mut self, received: &Receiver<Sample>) {
@@ -128,21 +158,23 @@ impl<T: Trainer> Worker<T> {
     }
 
     fn take_in(&mut self, mut sample: Sample) -> Result<()> {
+        self.shared.state().n_taken += 1;
+        self.trainer.prepare(&mut sample);
+        self.choose_profile(&sample)?;
         let n_answers = {
             let mut state = self.shared.state();
-            state.n_taken += 1;
             state.status.n_answers += 1;
             state.status.n_answers
         };
-        self.trainer.prepare(&mut sample);
         if n_answers % HOLD_OUT == HOLD_OUT - 1 {
-            self.published_length = None;
-            self.held_out.push_back(sample);
-            if self.held_out.len() <= N_HELD_OUT {
+            let OpenProfile { held_out, published_length, .. } = &mut self.profiles[self.current];
+            *published_length = None;
+            held_out.push_back(sample);
+            if held_out.len() <= N_HELD_OUT {
                 return Ok(());
             }
             // It has served: what came after it judges from now on.
-            let Some(oldest) = self.held_out.pop_front() else { return Ok(()) };
+            let Some(oldest) = held_out.pop_front() else { return Ok(()) };
             sample = oldest;
         }
         self.debt += sample.n_bases() as f64 * self.options.n_passes;
@@ -211,25 +243,27 @@ impl<T: Trainer> Worker<T> {
 
     /// Publishes the candidate if it guesses the held-out answers as well as what is published.
     fn gate(&mut self) -> Result<()> {
-        if self.held_out.is_empty() {
+        let Self { trainer, shared, profiles, current, .. } = self;
+        let OpenProfile { held_out, published, published_length, n_rejected, .. } = &mut profiles[*current];
+        if held_out.is_empty() {
             return Ok(());
         }
-        let Self { trainer, shared, held_out, .. } = self;
         let candidate_length = length(trainer, shared, held_out)?;
-        let published_length = match self.published_length {
+        let length_before = match *published_length {
             Some(length) => length,
-            None => trainer.with_published(&self.published, |trainer| length(trainer, shared, held_out))?,
+            None => trainer.with_published(published, |trainer| length(trainer, shared, held_out))?,
         };
-        if self.is_stopping() {
+        if shared.state().is_stopping {
             return Ok(());
         }
-        let is_accepted = candidate_length >= published_length;
-        self.n_rejected = if is_accepted { 0 } else { self.n_rejected + 1 };
-        if self.n_rejected == MAX_REJECTED {
-            self.n_rejected = 0;
-            self.trainer.go_back(&self.published)?;
+        let is_accepted = candidate_length >= length_before;
+        *n_rejected = if is_accepted { 0 } else { *n_rejected + 1 };
+        if *n_rejected == MAX_REJECTED {
+            *n_rejected = 0;
+            trainer.go_back(published)?;
         }
-        self.published_length = Some(candidate_length.max(published_length));
+        *published_length = Some(candidate_length.max(length_before));
+        let published_length = length_before;
         if is_accepted {
             self.publish(candidate_length)?;
         }
@@ -242,7 +276,7 @@ impl<T: Trainer> Worker<T> {
 
     /// Keeps the trainer's state, and lets drafts be made with it.
     fn publish(&mut self, mean_accepted_length: f64) -> Result<()> {
-        self.published = self.trainer.publish()?;
+        let published = self.trainer.publish()?;
         let (n_answers, n_tokens_trained) = {
             let status = &self.shared.state().status;
             (status.n_answers, status.n_tokens_trained)
@@ -254,8 +288,10 @@ impl<T: Trainer> Worker<T> {
             buffer: (self.buffer.len(), self.buffer.size_bytes()),
             random: self.random.state(),
         });
-        (self.keep)(&checkpoint);
-        let snapshot = self.published.snapshot.clone();
+        let current = &mut self.profiles[self.current];
+        (current.profile.keep)(&checkpoint);
+        let snapshot = published.snapshot.clone();
+        current.published = published;
         self.shared.change_published(|state| state.published = snapshot);
         Ok(())
     }
