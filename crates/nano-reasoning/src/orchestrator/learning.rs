@@ -23,11 +23,12 @@ const ROWS_PER_BATCH: usize = 32;
 /// The same for a draft model: at 4, each answer is a step of its own.
 const MODEL_ROWS_PER_BATCH: usize = 8;
 
-/// Starts a trainer for `head` as the settings say.
+/// Starts a trainer for `head` as the settings say. Of `stores` all are in use where adapters are learnt, some megabytes each;
+/// of whole layers the first alone.
 pub(super) fn start(
     head: &Eagle3Head,
     machine: &Machine,
-    stores: Vec<CheckpointStore>,
+    mut stores: Vec<CheckpointStore>,
 ) -> Result<TrainerTask> {
     let (strategy, usual_rate) = match machine.settings.strategy.value {
         LearningStrategy::Eagle => (Strategy::AllInt8, LAYER_LEARNING_RATE),
@@ -35,6 +36,9 @@ pub(super) fn start(
             (HeadTraining::default().strategy, LEARNING_RATE)
         }
     };
+    if strategy == Strategy::AllInt8 {
+        stores.truncate(1);
+    }
     let adamw = adamw(machine, usual_rate);
     let training = HeadTraining { strategy, adamw, ..HeadTraining::default() };
     let options = TaskOptions { training, ..TaskOptions::default() };
@@ -47,15 +51,16 @@ pub(super) fn start(
 }
 
 /// Starts a trainer of adapters on a separate draft model as the settings say; `eagle` of a tier or file is about heads, and
-/// adapters are what there is to learn here.
+/// adapters are what there is to learn here. Of `stores` the first is in use: another would take some 100 MB.
 ///
 /// # Errors
 /// [`Error::NoLayerToLearn`] if a head's layer is asked for by flag.
 pub(super) fn start_draft_model(
     model: DraftModel,
     machine: &Machine,
-    stores: Vec<CheckpointStore>,
+    mut stores: Vec<CheckpointStore>,
 ) -> Result<TrainerTask> {
+    stores.truncate(1);
     let strategy = &machine.settings.strategy;
     if strategy.value == LearningStrategy::Eagle && matches!(strategy.source, Source::Flag(_)) {
         return Err(Error::NoLayerToLearn);
