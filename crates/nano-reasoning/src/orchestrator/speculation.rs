@@ -281,6 +281,32 @@ mod tests {
     }
 
     #[test]
+    fn all_profiles_of_a_model_stand_by_unless_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let config_path = folder.path().join("config.json");
+        std::fs::write(&config_path, "{}").unwrap();
+        let config = GenerationConfig { config_path: Some(config_path), ..GenerationConfig::default() };
+        let machine = Machine::look(&config).unwrap();
+        for (profile, model) in [("maths", "mine"), ("code", "mine"), ("letters", "another")] {
+            let folder = folder.path().join("profiles").join(profile).join(model);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("000001.safetensors"), "").unwrap();
+        }
+        let names = |profile: Option<&str>, is_history_off| {
+            let profile = profile.map(str::to_owned);
+            let memory_dir = Some(folder.path().into());
+            let speculation = Speculation { profile, memory_dir, is_history_off, ..Speculation::default() };
+            let stores = speculation.checkpoints(&machine, "mine").unwrap();
+            stores.into_iter().map(|store| store.profile).collect::<Vec<_>>()
+        };
+        let found = names(None, false);
+        assert_eq!(found[0], DEFAULT_PROFILE);
+        assert!(found.len() == 3 && ["maths", "code"].iter().all(|name| found.contains(&(*name).into())));
+        assert_eq!(names(Some("maths"), false), ["maths"]);
+        assert!(names(None, true).is_empty());
+    }
+
+    #[test]
     fn drafters_are_chosen_by_name() {
         for choice in DrafterChoice::ALL {
             assert_eq!(choice.name().parse(), Ok(choice));

@@ -126,7 +126,7 @@ impl HeadTrainer {
     /// Goes on from `checkpoint`.
     ///
     /// # Errors
-    /// [`Error::BadCheckpoint`] if it is not of this target, head and strategy; nothing is changed then.
+    /// [`crate::Error::BadCheckpoint`] if it is not of this target, head and strategy; nothing is changed then.
     pub fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()> {
         checkpoint.check(self.training.strategy.name(), self.fingerprints())?;
         let names = self.names();
