@@ -151,7 +151,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     tree: Option<usize>,
-    /// Keep what is learnt, and find it again, under this name [default: the one that guesses best]
+    /// Keep what is learnt, and find it again, under this name [default: what guesses best]
     #[arg(
         long,
         global = true,
