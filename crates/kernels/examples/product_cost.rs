@@ -1,6 +1,6 @@
 //! What a pass over the weights costs by the number of columns: milliseconds per GB of weights.
 //!
-//! `cargo run --release -p nano-reasoning-kernels --example product_cost -- [MB] [THREADS] [ROWS]`
+//! `cargo run --release -p nano-reasoning-kernels --example product_cost -- [MB] [THREADS] [ROWS] [TYPE]`
 //! Weights are random bytes in the shapes of a 1.5B model's feed-forward layer, read from DRAM.
 
 use nano_reasoning_kernels::{
@@ -9,18 +9,19 @@ use nano_reasoning_kernels::{
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1).map(|arg| arg.parse::<usize>());
-    let megabytes = args.next().transpose()?.unwrap_or(1000);
-    let pool = Pool::new(args.next().transpose()?.unwrap_or(2));
+    let mut args = std::env::args().skip(1);
+    let mut number = |default| args.next().map_or(Ok(default), |arg| arg.parse::<usize>());
+    let megabytes = number(1000)?;
+    let pool = Pool::new(number(2)?);
     let kernels = Kernels::best();
     println!("{} on {} threads", kernels.isa().name(), pool.n_threads());
-    let n_rows = args.next().transpose()?.unwrap_or(8960);
+    let n_rows = number(8960)?;
     let n_cols = 1536;
-    for block_type in if std::env::var("ONE").is_ok() {
-        vec![BlockType::Q4_K]
-    } else {
-        vec![BlockType::Q4_K, BlockType::Q6_K, BlockType::Q8_0, BlockType::Q5_0, BlockType::Q4_1]
-    } {
+    let only = args.next();
+    for block_type in [BlockType::Q4_K, BlockType::Q6_K, BlockType::Q8_0, BlockType::Q5_0, BlockType::Q4_1] {
+        if only.as_ref().is_some_and(|only| *only != format!("{block_type:?}")) {
+            continue;
+        }
         let bytes = n_rows * n_cols / block_type.block_len() * block_type.block_bytes();
         let mut state = 1u64;
         let source: Vec<u8> = std::iter::repeat_with(|| {

@@ -4,6 +4,7 @@ use crate::activations::{Activations, Form, TILE_COLS};
 use crate::formats::GROUP_ROWS;
 use crate::packed_matrix::SharedChunks;
 use crate::{Kernels, PackedMatrix, Pool};
+use std::ops::Range;
 
 /// One product of a region: `out = weights · x`.
 pub struct Product<'a> {
@@ -21,6 +22,8 @@ pub(crate) type TileOut = [[f32; GROUP_ROWS]; TILE_COLS];
 
 /// A task takes about this many bytes of weights: long enough to stream, short enough to share out evenly.
 const TASK_BYTES: usize = 512 << 10;
+/// Small tasks, at the end of a product, that a large one would be.
+const SMALL_TASKS: usize = 8;
 /// Row groups that stay in a core's cache while the tiles of a large batch pass over them.
 const CACHED_BYTES: usize = 256 << 10;
 
@@ -58,9 +61,10 @@ impl Kernels {
             let n_groups = weights.n_groups();
             let per_task = (TASK_BYTES * n_groups / weights.size_bytes().max(1))
                 .clamp(1, n_groups.div_ceil(4 * pool.n_threads()).max(1));
+            let tasks = Tasks::new(n_groups, per_task, pool.n_threads());
             let first_task = n_tasks;
-            n_tasks += n_groups.div_ceil(per_task);
-            *job = Some(Job { weights, x, out: SharedChunks::new(out, 1), first_task, per_task });
+            n_tasks += tasks.len();
+            *job = Some(Job { weights, x, out: SharedChunks::new(out, 1), first_task, tasks });
         }
         pool.run(n_tasks, |task| {
             let job = jobs.iter().flatten().rev().find(|job| job.first_task <= task);
@@ -70,8 +74,7 @@ impl Kernels {
 
     fn run_job(&self, job: &Job, task: usize) {
         let Job { weights, x, .. } = job;
-        let first = (task - job.first_task) * job.per_task;
-        let last = (first + job.per_task).min(weights.n_groups());
+        let Range { start: first, end: last } = job.tasks.groups(task - job.first_task);
         let at_once = (CACHED_BYTES / weights.group(first).len().max(1)).max(1);
         let mut out: TileOut = [[0.0; GROUP_ROWS]; TILE_COLS];
         for start in (first..last).step_by(at_once) {
@@ -101,7 +104,37 @@ struct Job<'a> {
     x: &'a Activations,
     out: SharedChunks<'a, f32>,
     first_task: usize,
-    per_task: usize,
+    tasks: Tasks,
+}
+
+/// A product's row groups, shared out: large tasks first, which stream, then small ones, with which the threads end
+/// at nearly the same time.
+#[derive(Clone, Copy)]
+struct Tasks {
+    n_groups: usize,
+    large: usize,
+    n_large: usize,
+    small: usize,
+}
+
+impl Tasks {
+    /// `large`: groups of a large task.
+    fn new(n_groups: usize, large: usize, n_threads: usize) -> Self {
+        let n_large = (n_groups / large).saturating_sub(n_threads - 1);
+        Self { n_groups, large, n_large, small: (large / SMALL_TASKS).max(1) }
+    }
+
+    fn len(&self) -> usize {
+        self.n_large + (self.n_groups - self.n_large * self.large).div_ceil(self.small)
+    }
+
+    fn groups(&self, task: usize) -> Range<usize> {
+        if task < self.n_large {
+            return task * self.large..(task + 1) * self.large;
+        }
+        let start = self.n_large * self.large + (task - self.n_large) * self.small;
+        start..(start + self.small).min(self.n_groups)
+    }
 }
 
 impl Job<'_> {

@@ -13,13 +13,14 @@ use crate::activations::Int8Tile;
 use crate::formats::{BLOCK_COLS, Format, with_format};
 use crate::product::TileOut;
 use crate::x86_64::avx2::unpack::{Pair, Unpack};
-use crate::x86_64::prefetch::prefetch;
+use crate::x86_64::prefetch::{Ahead, prefetch};
 use std::arch::x86_64::*;
 
 /// Columns of the tile that one walk over the weights takes: their sums, two registers each, stay in
 /// the 16 there are.
 const AT_ONCE: usize = 4;
-pub(super) fn int8_tile(
+
+pub(super) fn int8_tile<A: Ahead>(
     block_type: BlockType,
     group: &[u8],
     n_units: usize,
@@ -33,10 +34,10 @@ pub(super) fn int8_tile(
             // SAFETY: the table exists only once its features were detected, and the lengths were checked.
             unsafe {
                 match (x.width - first).min(AT_ONCE) {
-                    1 => tile::<F, 1>(group, n_units, x, first, out),
-                    2 => tile::<F, 2>(group, n_units, x, first, out),
-                    3 => tile::<F, 3>(group, n_units, x, first, out),
-                    _ => tile::<F, 4>(group, n_units, x, first, out),
+                    1 => tile::<F, A, 1>(group, n_units, x, first, out),
+                    2 => tile::<F, A, 2>(group, n_units, x, first, out),
+                    3 => tile::<F, A, 3>(group, n_units, x, first, out),
+                    _ => tile::<F, A, 4>(group, n_units, x, first, out),
                 }
             }
         }
@@ -48,7 +49,7 @@ pub(super) fn int8_tile(
 /// # Safety
 /// The features below, and slices of the lengths that `int8_tile` checks.
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn tile<F: Unpack, const C: usize>(
+unsafe fn tile<F: Unpack, A: Ahead, const C: usize>(
     group: &[u8],
     n_units: usize,
     x: &Int8Tile,
@@ -69,8 +70,8 @@ unsafe fn tile<F: Unpack, const C: usize>(
             for pair in 0..F::BLOCKS / 2 {
                 let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
                 if first == 0 {
-                    prefetch::<F, 0>(lines, pair);
-                    prefetch::<F, 1>(lines, pair);
+                    prefetch::<F, A, C, 0>(lines, pair);
+                    prefetch::<F, A, C, 1>(lines, pair);
                 }
                 add_block::<F, C, 0>(lines, pair, x, at, &scales, &neg_mins, &mut sums);
                 if F::SCALE_BLOCKS == 1 {

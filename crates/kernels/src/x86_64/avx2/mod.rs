@@ -6,6 +6,7 @@ mod int8_tile;
 mod rows;
 mod unpack;
 
+use crate::x86_64::prefetch::{Near, NearAndFar, is_of_intel};
 use crate::{Isa, Kernels};
 
 /// The table, if this machine can run it.
@@ -13,13 +14,16 @@ pub(super) fn table() -> Option<&'static Kernels> {
     let detected = is_x86_feature_detected!("avx2")
         && is_x86_feature_detected!("fma")
         && is_x86_feature_detected!("f16c");
-    detected.then_some(&TABLE)
+    detected.then_some(if is_of_intel() { &TABLE_OF_INTEL } else { &TABLE })
 }
 
-static TABLE: Kernels = Kernels {
+static TABLE: Kernels = KERNELS;
+static TABLE_OF_INTEL: Kernels = Kernels { int8_tile: int8_tile::int8_tile::<NearAndFar>, ..KERNELS };
+
+const KERNELS: Kernels = Kernels {
     isa: Isa::Avx2,
     quantize: rows::quantize,
-    int8_tile: int8_tile::int8_tile,
+    int8_tile: int8_tile::int8_tile::<Near>,
     dense_tile: dense_tile::dense_tile,
     encode_key: rows::encode_key,
     encode_value: rows::encode_value,

@@ -5,15 +5,16 @@
 
 use crate::BlockType;
 use crate::activations::Int8Tile;
-use crate::formats::{
-    Affine, BLOCK_COLS, Format, LINE_BYTES, Q4_0, Q4_1, Q4K, Q5_0, Q5K, Q6K, Q8_0, with_format,
-};
+use crate::formats::{BLOCK_COLS, Format, GROUP_ROWS, with_format};
 use crate::product::TileOut;
-use crate::x86_64::prefetch::prefetch;
+use crate::x86_64::avx512::unpack::Unpack;
+use crate::x86_64::prefetch::{Ahead, Never, prefetch};
 use std::arch::x86_64::*;
 
-/// `IS_FEW_PREFETCHED`: whether weights are asked for ahead for up to three columns, too (`x86_64/prefetch.rs`).
-pub(super) fn int8_tile<const IS_FEW_PREFETCHED: bool>(
+/// Columns of a walk over a unit where there are more than 12: one walk for all of them has too few registers.
+const WALK: usize = 8;
+
+pub(super) fn int8_tile<A: Ahead>(
     block_type: BlockType,
     group: &[u8],
     n_units: usize,
@@ -24,113 +25,175 @@ pub(super) fn int8_tile<const IS_FEW_PREFETCHED: bool>(
         assert!(group.len() >= n_units * F::UNIT_BYTES, "units of a group");
         assert!(x.codes.len() >= n_units * F::UNIT_COLS * x.width, "columns of a tile");
         // SAFETY: the table exists only once its features were detected, and the lengths were checked.
-        unsafe { of_width::<F, IS_FEW_PREFETCHED>(group, n_units, x, out) }
+        unsafe { of_width::<F, A>(group, n_units, x, out) }
     }, unreachable!("quantized types only"));
 }
 
 /// # Safety
 /// AVX-512 VNNI, and slices of the lengths that `int8_tile` checks.
 #[rustfmt::skip]
-unsafe fn of_width<F: Unpack, const IS_FEW_PREFETCHED: bool>(group: &[u8], n_units: usize, x: &Int8Tile, out: &mut TileOut) {
+unsafe fn of_width<F: Unpack, A: Ahead>(group: &[u8], n_units: usize, x: &Int8Tile, out: &mut TileOut) {
     // SAFETY: as for this function.
     unsafe {
         match x.width {
-            1 => tile::<F, 1, IS_FEW_PREFETCHED>(group, n_units, x, out),
-            2 => tile::<F, 2, IS_FEW_PREFETCHED>(group, n_units, x, out),
-            3 => tile::<F, 3, IS_FEW_PREFETCHED>(group, n_units, x, out),
-            4 => tile::<F, 4, true>(group, n_units, x, out),
-            5 => tile::<F, 5, true>(group, n_units, x, out),
-            6 => tile::<F, 6, true>(group, n_units, x, out),
-            7 => tile::<F, 7, true>(group, n_units, x, out),
-            8 => tile::<F, 8, true>(group, n_units, x, out),
-            9 => tile::<F, 9, true>(group, n_units, x, out),
-            10 => tile::<F, 10, true>(group, n_units, x, out),
-            11 => tile::<F, 11, true>(group, n_units, x, out),
-            12 => tile::<F, 12, true>(group, n_units, x, out),
-            13 => tile::<F, 13, true>(group, n_units, x, out),
-            14 => tile::<F, 14, true>(group, n_units, x, out),
-            15 => tile::<F, 15, true>(group, n_units, x, out),
-            _ => tile::<F, 16, true>(group, n_units, x, out),
+            1 => tile::<F, A, 1>(group, n_units, x, out),
+            2 => tile::<F, A, 2>(group, n_units, x, out),
+            3 => tile::<F, A, 3>(group, n_units, x, out),
+            4 => tile::<F, A, 4>(group, n_units, x, out),
+            5 => tile::<F, A, 5>(group, n_units, x, out),
+            6 => tile::<F, A, 6>(group, n_units, x, out),
+            7 => tile::<F, A, 7>(group, n_units, x, out),
+            8 => tile::<F, A, 8>(group, n_units, x, out),
+            9 => tile::<F, A, 9>(group, n_units, x, out),
+            10 => tile::<F, A, 10>(group, n_units, x, out),
+            11 => tile::<F, A, 11>(group, n_units, x, out),
+            12 => tile::<F, A, 12>(group, n_units, x, out),
+            13 => wide_tile::<F, A, 5>(group, n_units, x, out),
+            14 => wide_tile::<F, A, 6>(group, n_units, x, out),
+            15 => wide_tile::<F, A, 7>(group, n_units, x, out),
+            _ => wide_tile::<F, A, 8>(group, n_units, x, out),
         }
     }
 }
 
-/// A format's unit in registers. All functions read the unit's lines at `unit`.
-trait Unpack: Format {
-    /// What was added to the signed codes to make them unsigned: 0 or a power of two up to 128.
-    const OFFSET: u32 = 0;
-
-    /// Scales of the blocks (of the half blocks, where those have their own), and negated minima. A scale is
-    /// that of the codes as `codes` returns them.
-    ///
-    /// # Safety
-    /// AVX-512 and a whole unit at `unit`.
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]);
-
-    /// Codes of columns `4i … 4i+3` of block `2·pair + ODD`, 16 rows, unsigned.
-    ///
-    /// # Safety
-    /// As for `scales`.
-    unsafe fn codes<const ODD: usize>(unit: *const u8, pair: usize, i: usize) -> __m512i;
-}
-
+/// All `C` columns in one walk over each unit.
+///
 /// # Safety
 /// The features below, and slices of the lengths that `int8_tile` checks.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-unsafe fn tile<F: Unpack, const C: usize, const IS_PREFETCHED: bool>(
+unsafe fn tile<F: Unpack, A: Ahead, const C: usize>(
     group: &[u8],
     n_units: usize,
     x: &Int8Tile,
     out: &mut TileOut,
 ) {
     let mut totals = [_mm512_setzero_ps(); C];
-    let (mut scales, mut neg_mins) = ([_mm512_setzero_ps(); 16], [_mm512_setzero_ps(); 8]);
+    let mut scales = Scales::new();
     for unit in 0..n_units {
-        // SAFETY: all addresses below lie in `group` and in the tile, whose lengths were checked; those
-        // of prefetches may lie anywhere.
+        // SAFETY: a whole unit of `group`, whose length was checked, as was the tile's.
         unsafe {
             let lines = group.as_ptr().add(unit * F::UNIT_BYTES);
-            F::scales(lines, &mut scales, &mut neg_mins);
-            let mut sums = [_mm512_setzero_ps(); C];
-            for pair in 0..F::BLOCKS / 2 {
-                let block = unit * F::BLOCKS + 2 * pair;
-                if IS_PREFETCHED {
-                    prefetch::<F, 0>(lines, pair);
-                }
-                add_block::<F, C, 0>(lines, pair, x, block * C, &scales, &neg_mins, &mut sums);
-                if F::SCALE_BLOCKS == 1 {
-                    fold(&mut totals, &mut sums, x, block);
-                }
-                let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
-                if IS_PREFETCHED {
-                    prefetch::<F, 1>(lines, pair);
-                }
-                add_block::<F, C, 1>(lines, pair, x, (block + 1) * C, &scales, &neg_mins, &mut sums);
-                if F::SCALE_BLOCKS == 1 {
-                    fold(&mut totals, &mut sums, x, block + 1);
-                }
-            }
-            if F::SCALE_BLOCKS > 1 {
-                fold(&mut totals, &mut sums, x, unit);
-            }
+            F::scales(lines, &mut scales.factors, &mut scales.neg_mins);
+            add_unit::<F, A, C>(lines, unit, x, 0, &scales, &mut totals);
         }
     }
-    for (out, total) in out.iter_mut().zip(totals) {
-        // SAFETY: a column of `out` is 16 numbers.
-        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), total) };
+    store(out, &totals);
+}
+
+/// [`WALK`] columns and `REST` more, each in a walk of its own over a unit, the second of which finds it in L1.
+///
+/// # Safety
+/// As for `tile`.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn wide_tile<F: Unpack, A: Ahead, const REST: usize>(
+    group: &[u8],
+    n_units: usize,
+    x: &Int8Tile,
+    out: &mut TileOut,
+) {
+    let (mut totals, mut rest) = ([_mm512_setzero_ps(); WALK], [_mm512_setzero_ps(); REST]);
+    let mut scales = Scales::new();
+    for unit in 0..n_units {
+        // SAFETY: as in `tile`.
+        unsafe {
+            let lines = group.as_ptr().add(unit * F::UNIT_BYTES);
+            F::scales(lines, &mut scales.factors, &mut scales.neg_mins);
+            walk::<F, A, WALK>(lines, unit, x, 0, &scales, &mut totals);
+            walk::<F, Never, REST>(lines, unit, x, WALK, &scales, &mut rest);
+        }
+    }
+    let (first, second) = out.split_at_mut(WALK);
+    store(first, &totals);
+    store(second, &rest);
+}
+
+/// [`add_unit`] on its own: inlined twice into one function, it has its sums in memory.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
+unsafe fn walk<F: Unpack, A: Ahead, const C: usize>(
+    lines: *const u8,
+    unit: usize,
+    x: &Int8Tile,
+    first: usize,
+    scales: &Scales,
+    totals: &mut [__m512; C],
+) {
+    // SAFETY: as for this function.
+    unsafe { add_unit::<F, A, C>(lines, unit, x, first, scales, totals) }
+}
+
+/// Scales of a unit's blocks, or half blocks, and negated minima, as [`Unpack::scales`] leaves them.
+struct Scales {
+    factors: [__m512; 16],
+    neg_mins: [__m512; 8],
+}
+
+impl Scales {
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn new() -> Self {
+        Self { factors: [_mm512_setzero_ps(); 16], neg_mins: [_mm512_setzero_ps(); 8] }
     }
 }
 
-/// Adds the sums of a run of blocks times its activation scales, number `i`, and starts them anew.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn store(out: &mut [[f32; GROUP_ROWS]], totals: &[__m512]) {
+    for (out, total) in out.iter_mut().zip(totals) {
+        // SAFETY: a column of `out` is 16 numbers.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr(), *total) };
+    }
+}
+
+/// Adds number `unit` of a group to the totals of columns `first … first + C` of the tile.
 ///
 /// # Safety
 /// As for `tile`.
 #[inline(always)]
-unsafe fn fold<const C: usize>(totals: &mut [__m512; C], sums: &mut [__m512; C], x: &Int8Tile, i: usize) {
+unsafe fn add_unit<F: Unpack, A: Ahead, const C: usize>(
+    lines: *const u8,
+    unit: usize,
+    x: &Int8Tile,
+    first: usize,
+    scales: &Scales,
+    totals: &mut [__m512; C],
+) {
+    // SAFETY: as for this function; what is prefetched may lie anywhere.
+    unsafe {
+        let mut sums = [_mm512_setzero_ps(); C];
+        for pair in 0..F::BLOCKS / 2 {
+            let at = (unit * F::BLOCKS + 2 * pair) * x.width + first;
+            prefetch::<F, A, C, 0>(lines, pair);
+            add_block::<F, C, 0>(lines, pair, x, at, scales, &mut sums);
+            if F::SCALE_BLOCKS == 1 {
+                fold(totals, &mut sums, x, at);
+            }
+            let lines = if F::HAS_HALF_SCALES { in_order(lines, &mut sums) } else { lines };
+            prefetch::<F, A, C, 1>(lines, pair);
+            add_block::<F, C, 1>(lines, pair, x, at + x.width, scales, &mut sums);
+            if F::SCALE_BLOCKS == 1 {
+                fold(totals, &mut sums, x, at + x.width);
+            }
+        }
+        if F::SCALE_BLOCKS > 1 {
+            fold(totals, &mut sums, x, unit * x.width + first);
+        }
+    }
+}
+
+/// Adds the sums of a run of blocks times its activation scales, from number `at` on, and starts them anew.
+///
+/// # Safety
+/// As for `tile`.
+#[inline(always)]
+unsafe fn fold<const C: usize>(totals: &mut [__m512; C], sums: &mut [__m512; C], x: &Int8Tile, at: usize) {
     for c in 0..C {
         // SAFETY: as for this function.
         unsafe {
-            let scale = _mm512_set1_ps(*x.scales.as_ptr().add(i * C + c));
+            let scale = _mm512_set1_ps(*x.scales.as_ptr().add(at + c));
             totals[c] = _mm512_fmadd_ps(sums[c], scale, totals[c]);
             sums[c] = _mm512_setzero_ps();
         }
@@ -165,8 +228,7 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
     pair: usize,
     x: &Int8Tile,
     at: usize,
-    scales: &[__m512; 16],
-    neg_mins: &[__m512; 8],
+    scales: &Scales,
     sums: &mut [__m512; C],
 ) {
     let parts = if F::HAS_HALF_SCALES { 2 } else { 1 };
@@ -200,7 +262,7 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
                     dots[c] = _mm512_dpbusd_epi32(dots[c], weights, _mm512_set1_epi32(x));
                 }
             }
-            let scale = scales[(2 * pair + ODD) * parts + part];
+            let scale = scales.factors[(2 * pair + ODD) * parts + part];
             for c in 0..C {
                 sums[c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[c]), scale, sums[c]);
             }
@@ -208,287 +270,8 @@ unsafe fn add_block<F: Unpack, const C: usize, const ODD: usize>(
         if F::HAS_MINS {
             for c in 0..C {
                 let sum = _mm512_set1_ps(*x.sums.as_ptr().add(at + c));
-                sums[c] = _mm512_fmadd_ps(neg_mins[2 * pair + ODD], sum, sums[c]);
+                sums[c] = _mm512_fmadd_ps(scales.neg_mins[2 * pair + ODD], sum, sums[c]);
             }
-        }
-    }
-}
-
-/// # Safety
-/// AVX-512 and a line at `unit + 64·line`.
-#[inline(always)]
-unsafe fn line(unit: *const u8, line: usize) -> __m512i {
-    // SAFETY: as for this function.
-    unsafe { _mm512_loadu_si512(unit.add(line * LINE_BYTES).cast()) }
-}
-
-/// 16 f16 numbers, the half `half` of a line.
-///
-/// # Safety
-/// As for `line`.
-#[inline(always)]
-unsafe fn half_line_f16(unit: *const u8, line: usize, half: usize) -> __m512 {
-    // SAFETY: as for this function.
-    unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(unit.add(line * LINE_BYTES + 32 * half).cast())) }
-}
-
-/// 16 bf16 numbers, the half `half` of a line.
-///
-/// # Safety
-/// As for `line`.
-#[inline(always)]
-unsafe fn half_line_bf16(unit: *const u8, line: usize, half: usize) -> __m512 {
-    // SAFETY: as for this function.
-    unsafe {
-        let bits = _mm256_loadu_si256(unit.add(line * LINE_BYTES + 32 * half).cast());
-        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
-    }
-}
-
-/// Codes `i` of a block of `nibbles`: the low nibbles of lines 0 to 3, then the high ones.
-///
-/// # Safety
-/// As for `line`.
-#[inline(always)]
-unsafe fn nibbles(unit: *const u8, first_line: usize, i: usize) -> __m512i {
-    // SAFETY: as for this function.
-    unsafe {
-        let codes = line(unit, first_line + i % 4);
-        let codes = if i < 4 { codes } else { _mm512_srli_epi16::<4>(codes) };
-        _mm512_and_si512(codes, _mm512_set1_epi8(15))
-    }
-}
-
-/// The fifth bits of code line `i`, as 16 in each byte, from a line in which they are bit `i`.
-///
-/// # Safety
-/// As for `line`.
-#[inline(always)]
-unsafe fn fifth_bits(bits: __m512i, i: usize) -> __m512i {
-    // SAFETY: as for this function.
-    unsafe {
-        // The shift is of 16-bit lanes; a bit stays in its byte.
-        let shifted = if i < 4 {
-            _mm512_slli_epi16::<4>(_mm512_srlv_epi16(bits, _mm512_set1_epi16(i as i16)))
-        } else {
-            _mm512_srlv_epi16(bits, _mm512_set1_epi16(i as i16 - 4))
-        };
-        _mm512_and_si512(shifted, _mm512_set1_epi8(16))
-    }
-}
-
-impl Unpack for Q4_0 {
-    const OFFSET: u32 = 8;
-
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe { (scales[0], scales[1]) = (half_line_f16(unit, 0, 0), half_line_f16(unit, 0, 1)) };
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
-        // SAFETY: as for the trait.
-        unsafe { nibbles(unit, 1 + 4 * ODD, i) }
-    }
-}
-
-impl Unpack for Q4_1 {
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        for block in 0..2 {
-            // SAFETY: as for the trait.
-            unsafe {
-                scales[block] = half_line_f16(unit, block, 0);
-                neg_mins[block] = half_line_f16(unit, block, 1);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
-        // SAFETY: as for the trait.
-        unsafe { nibbles(unit, 2 + 4 * ODD, i) }
-    }
-}
-
-impl Unpack for Q5_0 {
-    const OFFSET: u32 = 16;
-
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe { (scales[0], scales[1]) = (half_line_f16(unit, 0, 0), half_line_f16(unit, 0, 1)) };
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
-        // SAFETY: as for the trait.
-        unsafe { _mm512_or_si512(nibbles(unit, 3 + 4 * ODD, i), fifth_bits(line(unit, 1 + ODD), i)) }
-    }
-}
-
-impl Unpack for Q8_0 {
-    const OFFSET: u32 = 128;
-
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe { (scales[0], scales[1]) = (half_line_f16(unit, 0, 0), half_line_f16(unit, 0, 1)) };
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
-        // SAFETY: as for the trait.
-        unsafe { line(unit, 1 + 8 * ODD + i) }
-    }
-}
-
-impl<const BITS: usize, const GROUP: usize, const IS_BF16: bool> Unpack for Affine<BITS, GROUP, IS_BF16> {
-    const OFFSET: u32 = if BITS == 8 { 128 } else { 0 };
-
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        for block in 0..2 {
-            let line = Self::scale_line(block);
-            // SAFETY: as for the trait.
-            unsafe {
-                let (scale, bias) = if IS_BF16 {
-                    (half_line_bf16(unit, line, 0), half_line_bf16(unit, line, 1))
-                } else {
-                    (half_line_f16(unit, line, 0), half_line_f16(unit, line, 1))
-                };
-                scales[block] = scale;
-                neg_mins[block] =
-                    if BITS == 8 { _mm512_fmadd_ps(scale, _mm512_set1_ps(128.0), bias) } else { bias };
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, _: usize, i: usize) -> __m512i {
-        let first = Self::code_line(ODD);
-        // SAFETY: as for the trait.
-        unsafe { if BITS == 8 { line(unit, first + i) } else { nibbles(unit, first, i) } }
-    }
-}
-
-impl Unpack for Q4K {
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe {
-            k_scales(unit, scales, neg_mins);
-            // The odd blocks' codes stay in the high nibbles.
-            for block in [1, 3, 5, 7] {
-                scales[block] = _mm512_mul_ps(scales[block], _mm512_set1_ps(1.0 / 16.0));
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, pair: usize, i: usize) -> __m512i {
-        let mask = if ODD == 0 { 0x0f } else { 0xf0u8 as i8 };
-        // SAFETY: as for the trait.
-        unsafe { _mm512_and_si512(line(unit, 4 + 8 * pair + i), _mm512_set1_epi8(mask)) }
-    }
-}
-
-impl Unpack for Q5K {
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe { k_scales(unit, scales, neg_mins) };
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, pair: usize, i: usize) -> __m512i {
-        // SAFETY: as for the trait.
-        unsafe {
-            let codes = line(unit, 12 + 8 * pair + i);
-            let codes = if ODD == 0 { codes } else { _mm512_srli_epi16::<4>(codes) };
-            let low = _mm512_and_si512(codes, _mm512_set1_epi8(15));
-            _mm512_or_si512(low, fifth_bits(line(unit, 4 + 2 * pair + ODD), i))
-        }
-    }
-}
-
-impl Unpack for Q6K {
-    // Codes come out times four, without a shift.
-    const OFFSET: u32 = 4 * 32;
-
-    #[inline(always)]
-    unsafe fn scales(unit: *const u8, scales: &mut [__m512; 16], _: &mut [__m512; 8]) {
-        // SAFETY: as for the trait.
-        unsafe {
-            let d = _mm512_mul_ps(half_line_f16(unit, 0, 0), _mm512_set1_ps(0.25));
-            for i in 0..4 {
-                let bytes = line(unit, 1 + i);
-                scales[4 * i] = times_top_byte(d, _mm512_slli_epi32::<24>(bytes));
-                scales[4 * i + 1] = times_top_byte(d, _mm512_slli_epi32::<16>(bytes));
-                scales[4 * i + 2] = times_top_byte(d, _mm512_slli_epi32::<8>(bytes));
-                scales[4 * i + 3] = times_top_byte(d, bytes);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn codes<const ODD: usize>(unit: *const u8, pair: usize, i: usize) -> __m512i {
-        let first = 5 + 3 * (2 * (2 * pair + ODD) + i / 4);
-        // SAFETY: as for the trait.
-        unsafe {
-            if i % 4 < 3 {
-                return _mm512_and_si512(line(unit, first + i % 4), _mm512_set1_epi8(!3));
-            }
-            let two_bits = _mm512_set1_epi8(3);
-            let low = _mm512_and_si512(line(unit, first), two_bits);
-            let middle = _mm512_and_si512(line(unit, first + 1), two_bits);
-            let high = _mm512_and_si512(line(unit, first + 2), two_bits);
-            let lower = _mm512_or_si512(_mm512_slli_epi16::<2>(low), _mm512_slli_epi16::<4>(middle));
-            _mm512_or_si512(lower, _mm512_slli_epi16::<6>(high))
-        }
-    }
-}
-
-/// `d` times the top byte, signed, of each 32-bit lane.
-///
-/// # Safety
-/// AVX-512.
-#[inline(always)]
-unsafe fn times_top_byte(d: __m512, lanes: __m512i) -> __m512 {
-    // SAFETY: as for this function.
-    unsafe { _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_srai_epi32::<24>(lanes))) }
-}
-
-/// Scales and negated minima of a K-quant's eight blocks, from lines 0 to 3.
-///
-/// # Safety
-/// As for `line`.
-#[inline(always)]
-unsafe fn k_scales(unit: *const u8, scales: &mut [__m512; 16], neg_mins: &mut [__m512; 8]) {
-    // SAFETY: as for this function.
-    unsafe {
-        let d = half_line_f16(unit, 0, 0);
-        let neg_dmin = _mm512_sub_ps(_mm512_set1_ps(-0.0), half_line_f16(unit, 0, 1));
-        let (low_six, low_four, high_two) =
-            (_mm512_set1_epi32(63), _mm512_set1_epi32(15), _mm512_set1_epi32(0x30));
-        let (mut s, mut m, mut both) = (line(unit, 1), line(unit, 2), line(unit, 3));
-        // What the top two bits of the first bytes add to the last four scales.
-        let (mut s_top, mut m_top) = (_mm512_srli_epi32::<2>(s), _mm512_srli_epi32::<2>(m));
-        for j in 0..4 {
-            let last_scale =
-                _mm512_or_si512(_mm512_and_si512(both, low_four), _mm512_and_si512(s_top, high_two));
-            let last_min = _mm512_or_si512(
-                _mm512_and_si512(_mm512_srli_epi32::<4>(both), low_four),
-                _mm512_and_si512(m_top, high_two),
-            );
-            scales[j] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_and_si512(s, low_six)));
-            scales[4 + j] = _mm512_mul_ps(d, _mm512_cvtepi32_ps(last_scale));
-            neg_mins[j] = _mm512_mul_ps(neg_dmin, _mm512_cvtepi32_ps(_mm512_and_si512(m, low_six)));
-            neg_mins[4 + j] = _mm512_mul_ps(neg_dmin, _mm512_cvtepi32_ps(last_min));
-            (s, m, both) =
-                (_mm512_srli_epi32::<8>(s), _mm512_srli_epi32::<8>(m), _mm512_srli_epi32::<8>(both));
-            (s_top, m_top) = (_mm512_srli_epi32::<8>(s_top), _mm512_srli_epi32::<8>(m_top));
         }
     }
 }

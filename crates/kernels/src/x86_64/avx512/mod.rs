@@ -5,7 +5,9 @@ mod dense_tile;
 mod int8_tile;
 mod rows;
 mod softmax;
+mod unpack;
 
+use crate::x86_64::prefetch::{NearAndFar, NearForFour, is_of_intel};
 use crate::{Isa, Kernels};
 
 /// The table, if this machine can run it.
@@ -21,20 +23,13 @@ pub(super) fn table() -> Option<&'static Kernels> {
     detected.then_some(if is_of_intel() { &TABLE_OF_INTEL } else { &TABLE })
 }
 
-/// Whether Intel made the processor: what its own prefetching does for a single stream differs.
-fn is_of_intel() -> bool {
-    let vendor = std::arch::x86_64::__cpuid(0);
-    let name = [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes);
-    name.as_flattened() == b"GenuineIntel"
-}
-
 static TABLE: Kernels = KERNELS;
-static TABLE_OF_INTEL: Kernels = Kernels { int8_tile: int8_tile::int8_tile::<true>, ..KERNELS };
+static TABLE_OF_INTEL: Kernels = Kernels { int8_tile: int8_tile::int8_tile::<NearAndFar>, ..KERNELS };
 
 const KERNELS: Kernels = Kernels {
     isa: Isa::Avx512Vnni,
     quantize: rows::quantize,
-    int8_tile: int8_tile::int8_tile::<false>,
+    int8_tile: int8_tile::int8_tile::<NearForFour>,
     dense_tile: dense_tile::dense_tile,
     encode_key: rows::encode_key,
     encode_value: rows::encode_value,
