@@ -188,28 +188,38 @@ impl Activations {
                 let (tile, column) = (token / TILE_COLS, token % TILE_COLS);
                 let width = TILE_COLS.min(n_tokens - tile * TILE_COLS);
                 let row = &x[token * self.n_cols..][..self.n_cols];
+                let (mut codes, mut half_sums) = ([0i8; 256], [0i16; 16]);
                 for run in 0..n_runs {
-                    // Past the vector's end there is nothing but padding.
-                    let values = &row[(run * scale_cols).min(row.len())..];
-                    let values = &values[..scale_cols.min(values.len())];
-                    let mut padded = [0.0; 256];
-                    padded[..values.len()].copy_from_slice(values);
-                    let mut codes = [0i8; 256];
-                    let mut half_sums = [0i16; 16];
-                    let scale = (kernels.quantize)(&padded[..scale_cols], &mut codes, &mut half_sums);
+                    let start = run * scale_cols;
+                    let scale = if let Some(values) = row.get(start..start + scale_cols) {
+                        (kernels.quantize)(values, &mut codes, &mut half_sums)
+                    } else {
+                        // Past the vector's end there is nothing but padding.
+                        let values = &row[start.min(row.len())..];
+                        let mut padded = [0.0; 256];
+                        padded[..values.len()].copy_from_slice(values);
+                        (kernels.quantize)(&padded[..scale_cols], &mut codes, &mut half_sums)
+                    };
                     // SAFETY: every index below is of this token's column alone, inside the buffers just
                     // resized, and a token is one task's.
                     unsafe {
                         *parts.get().scales.add(tile * TILE_COLS * n_runs + run * width + column) = scale;
-                        for i in 0..scale_cols / BLOCK_COLS {
-                            let block = run * (scale_cols / BLOCK_COLS) + i;
-                            let at = tile * TILE_COLS * n_blocks + block * width + column;
+                        let n_blocks_of_run = scale_cols / BLOCK_COLS;
+                        let at =
+                            |i| tile * TILE_COLS * n_blocks + (run * n_blocks_of_run + i) * width + column;
+                        for i in 0..n_blocks_of_run {
                             let from = codes[i * BLOCK_COLS..].as_ptr();
-                            from.copy_to_nonoverlapping(parts.get().codes.add(at * BLOCK_COLS), BLOCK_COLS);
+                            from.copy_to_nonoverlapping(
+                                parts.get().codes.add(at(i) * BLOCK_COLS),
+                                BLOCK_COLS,
+                            );
+                        }
+                        // After the codes: what was just written in words of 16 bits can be read in larger ones by now.
+                        for i in 0..n_blocks_of_run {
                             let (first, second) = (half_sums[2 * i], half_sums[2 * i + 1]);
-                            *parts.get().half_sums.add(2 * at) = -128 * i32::from(first);
-                            *parts.get().half_sums.add(2 * at + 1) = -128 * i32::from(second);
-                            *parts.get().sums.add(at) = f32::from(first) + f32::from(second);
+                            *parts.get().half_sums.add(2 * at(i)) = -128 * i32::from(first);
+                            *parts.get().half_sums.add(2 * at(i) + 1) = -128 * i32::from(second);
+                            *parts.get().sums.add(at(i)) = f32::from(first) + f32::from(second);
                         }
                     }
                 }

@@ -74,16 +74,11 @@ pub(crate) fn rotate_neighbours(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 pub(crate) fn quantize(x: &[f32], codes: &mut [i8; 256], half_sums: &mut [i16; 16]) -> f32 {
     let largest = max_abs(x);
     let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-    for ((x, codes), sum) in x.as_chunks::<16>().0.iter().zip(codes.as_chunks_mut::<16>().0).zip(half_sums) {
-        let mut rounded = [0i32; 16];
-        for i in 0..16 {
-            rounded[i] = round_to_int(x[i] * inverse);
-        }
-        *sum = 0;
-        for i in 0..16 {
-            codes[i] = rounded[i] as i8;
-            *sum += rounded[i] as i8 as i16;
-        }
+    for (code, x) in codes.iter_mut().zip(x) {
+        *code = round_to_int(x * inverse) as i8;
+    }
+    for (sum, codes) in half_sums.iter_mut().zip(codes[..x.len()].as_chunks::<16>().0) {
+        *sum = codes.iter().map(|code| i16::from(*code)).sum();
     }
     largest / 127.0
 }
@@ -118,7 +113,15 @@ pub(crate) fn max_abs(x: &[f32]) -> f32 {
             *largest = if x.abs() > *largest { x.abs() } else { *largest };
         }
     }
-    rest.iter().chain(&largest).fold(0.0, |a: f32, x| if x.abs() > a { x.abs() } else { a })
+    // Halved until one is left: one after the other, each would wait for the one before.
+    let mut n = LANES;
+    while n > 1 {
+        n /= 2;
+        for i in 0..n {
+            largest[i] = if largest[i + n] > largest[i] { largest[i + n] } else { largest[i] };
+        }
+    }
+    rest.iter().fold(largest[0], |a: f32, x| if x.abs() > a { x.abs() } else { a })
 }
 
 /// Sum of squares.

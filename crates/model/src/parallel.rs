@@ -6,6 +6,9 @@ use std::sync::Mutex;
 /// Parts that rows are cut into at most. They lie on the stack.
 const MAX_PARTS: usize = 64;
 
+/// Parts for each thread: with more, they mostly wait for the next part's number.
+const PARTS_PER_THREAD: usize = 4;
+
 /// Elements below which a region, whose start takes about 1 µs, saves too little to matter.
 const MIN_ELEMENTS: usize = 1 << 14;
 
@@ -29,7 +32,7 @@ pub fn for_each_row<const N: usize>(
     if n_elements < MIN_ELEMENTS || n_rows == 1 || pool.n_threads() == 1 {
         return run(0, n_rows, buffers);
     }
-    let part_rows = n_rows.div_ceil(MAX_PARTS);
+    let part_rows = n_rows.div_ceil(MAX_PARTS.min(PARTS_PER_THREAD * pool.n_threads()));
     let parts: [Mutex<Option<[&mut [f32]; N]>>; MAX_PARTS] = {
         let mut rest = buffers;
         let mut left = n_rows;

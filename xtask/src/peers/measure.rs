@@ -159,8 +159,9 @@ impl Measured {
         command.args(["-c", &context, "-no-cnv", "--ignore-eos", "--temp", "0", "-n", &n_decode]);
         self.theirs.peak_bytes = bench.commands.run_watched(command.args(["-p", &prompt]))?.1;
 
+        // A drafter has weights of its own; theirs runs without one as well.
         let mut command = ours(bench, model, "generate");
-        command.args(["--context", &context, "-m", &n_decode, "-t", "0", &prompt]);
+        command.args(["--no-speculation", "--context", &context, "-m", &n_decode, "-t", "0", &prompt]);
         self.ours.peak_bytes = bench.commands.run_watched(&mut command)?.1;
         let mut command = ours(bench, model, "benchmark");
         command.args(["--context", &context, "--iterations", "1", "-m", "1", "--json"]);
