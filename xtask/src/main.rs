@@ -4,8 +4,10 @@
 mod check;
 mod cross;
 mod domains;
+mod identity;
 mod licences;
 mod oracle;
+mod ours;
 mod peers;
 mod steps;
 mod tidy;
@@ -32,6 +34,8 @@ enum Command {
     Oracle,
     /// llama.cpp and this project beside each other: speed, memory, and with --correctness what they say
     Peers(Box<peers::Options>),
+    /// Greedy answers with speculation beside those without: every drafter, width and length
+    Identity(identity::Options),
     /// Make prompts of three domains, to measure what is learnt
     Domains(domains::Options),
     /// Make prompts that are hard or easy for speculation: editing, noise, foreign languages, long contexts
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Cross(options) => cross::run(&options),
         Command::Oracle => oracle::run(),
         Command::Peers(options) => peers::run(&options),
+        Command::Identity(options) => identity::run(&options),
         Command::Domains(options) => domains::run(&options),
         Command::Trials(options) => trials::run(&options),
     };

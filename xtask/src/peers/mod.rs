@@ -8,7 +8,6 @@ mod correctness;
 mod eagle3;
 mod llama_cpp;
 mod measure;
-mod ours;
 mod prompts;
 mod report;
 mod rows;
@@ -16,10 +15,10 @@ mod samples;
 mod server;
 mod speculation;
 
+use crate::ours::{Model, Ours};
 use anyhow::Context;
 use commands::Commands;
 use llama_cpp::LlamaCpp;
-use ours::Ours;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -58,19 +57,6 @@ struct Bench {
     n_threads: usize,
     n_rounds: usize,
     long_context: usize,
-}
-
-/// A GGUF file.
-struct Model {
-    name: String,
-    path: PathBuf,
-}
-
-impl Model {
-    /// Whether it is the one for which the project states most of its goals.
-    fn is_main(&self) -> bool {
-        self.name.to_lowercase().contains("1.5b")
-    }
 }
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {

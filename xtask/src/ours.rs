@@ -1,14 +1,26 @@
 //! This project's programs, as released.
 
-use super::Model;
 use crate::{steps, workspace};
 use anyhow::{Context, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// A GGUF file.
+pub(crate) struct Model {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+impl Model {
+    /// Whether it is the one for which the project states most of its goals.
+    pub(crate) fn is_main(&self) -> bool {
+        self.name.to_lowercase().contains("1.5b")
+    }
+}
+
 /// The command, and the example that compares distributions.
-pub(super) struct Ours {
+pub(crate) struct Ours {
     folder: PathBuf,
 }
 
@@ -17,7 +29,7 @@ impl Ours {
     ///
     /// # Errors
     /// If that fails.
-    pub(super) fn build(with_example: bool) -> anyhow::Result<Self> {
+    pub(crate) fn build(with_example: bool) -> anyhow::Result<Self> {
         let build = |arguments: &[&str]| {
             steps::run(workspace::cargo().args(["build", "--release", "--quiet"]).args(arguments))
         };
@@ -31,13 +43,13 @@ impl Ours {
     }
 
     /// The command with a subcommand.
-    pub(super) fn command(&self, subcommand: &str) -> Command {
+    pub(crate) fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(self.folder.join("nano-reasoning"));
         command.arg(subcommand);
         command
     }
 
-    pub(super) fn kl_divergence(&self) -> Command {
+    pub(crate) fn kl_divergence(&self) -> Command {
         Command::new(self.folder.join("examples/kl_divergence"))
     }
 
@@ -45,7 +57,7 @@ impl Ours {
     ///
     /// # Errors
     /// If it fails or prints something else.
-    pub(super) fn json(&self, command: &mut Command) -> anyhow::Result<Value> {
+    pub(crate) fn json(&self, command: &mut Command) -> anyhow::Result<Value> {
         let printed = steps::output(command)?;
         serde_json::from_str(&printed).with_context(|| format!("reading what {command:?} prints"))
     }
@@ -54,7 +66,7 @@ impl Ours {
     ///
     /// # Errors
     /// If there is no such model.
-    pub(super) fn model(&self, name: &str) -> anyhow::Result<Model> {
+    pub(crate) fn model(&self, name: &str) -> anyhow::Result<Model> {
         let path = PathBuf::from(name);
         if path.is_file() {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
