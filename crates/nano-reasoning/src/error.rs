@@ -352,6 +352,21 @@ pub enum Error {
         /// The target.
         target: String,
     },
+    /// Training is asked for, and somebody set it off.
+    #[error("training is off: {set_by} says so; leave it out there, or ask for lora or eagle")]
+    TrainingOff {
+        /// The flag, variable, or file and line.
+        set_by: String,
+    },
+    /// Training is asked for where no drafter learns by gradients.
+    #[error(
+        "nothing of the drafters of '{target}' can be trained: found neither a head nor a draft model; name one (--head, \
+         --drafter-model), or a model for which a head ships"
+    )]
+    NothingToTrain {
+        /// The target.
+        target: String,
+    },
     /// A head's layer shall learn, and what drafts is a model.
     #[error(
         "a draft model has no head whose layer could learn; --strategy lora learns adapters on the model"

@@ -272,3 +272,42 @@ fn a_draft_model_that_is_asked_for_and_not_known_is_an_error() {
     setup.config.overrides.drafter_model_id = Some("./nowhere.gguf".into());
     assert!(Orchestrator::new(setup.config).initialize().is_err());
 }
+
+#[test]
+fn a_head_and_n_grams_together_change_no_token() {
+    let Some(mut setup) = setup(DrafterChoice::Auto, 4) else { return };
+    setup.config.overrides.drafter_model_id = None;
+    for is_fixed in [true, false] {
+        setup.config.speculation.is_fixed = is_fixed;
+        let mut orchestrator = changes_no_token(&setup);
+        let statistics = orchestrator.engine().unwrap().decoder().statistics();
+        let names: Vec<&str> = statistics.drafters.iter().map(|drafter| drafter.name.as_str()).collect();
+        assert_eq!(names, ["head", "ngram"]);
+        assert!(statistics.drafters.iter().all(|drafter| drafter.n_proposed > 0), "{statistics:?}");
+    }
+}
+
+#[test]
+fn training_starts_when_asked_unless_somebody_set_it_off() {
+    assert!(matches!(
+        Orchestrator::new(GenerationConfig::default()).start_training(),
+        Err(nano_reasoning::Error::NotInitialized)
+    ));
+    let Some(mut setup) = setup(DrafterChoice::Head, 4) else { return };
+    let mut orchestrator = open(&setup);
+    assert!(orchestrator.trainer().is_none(), "this tier does not train by itself");
+    orchestrator.start_training().unwrap();
+    orchestrator.start_training().unwrap();
+    orchestrator.generate(PROMPTS[1], 40, |_| true).unwrap();
+    let trainer = orchestrator.trainer().unwrap();
+    trainer.wait();
+    assert_eq!(trainer.status().n_answers, 1);
+
+    setup.config.overrides.strategy = Some(LearningStrategy::Frozen);
+    let error = open(&setup).start_training().unwrap_err().to_string();
+    assert!(error.starts_with("training is off: --"), "{error}");
+    setup.config.overrides.strategy = None;
+    setup.config.speculation.drafter = DrafterChoice::Ngram;
+    let error = open(&setup).start_training().unwrap_err().to_string();
+    assert!(error.contains("neither a head nor a draft model"), "{error}");
+}

@@ -44,7 +44,7 @@ pub use checkpoint::{Checkpoint, CheckpointInfo, Fingerprints};
 pub use distill::{DistillOptions, DistillStep, Distillation, Evaluation, TokenCounts};
 pub use draft_model::{DraftModel, DraftModelTrainer, DraftModelTraining};
 pub use error::Error;
-pub use head::{HeadTrainer, HeadTraining, Sample, Scored, Strategy};
+pub use head::{HeadTrainer, HeadTraining, Sample, Scored, Strategy, TrainableHead};
 pub use loss::Loss;
 pub use parameter::{AdamW, Parameter};
 pub use random::Random;

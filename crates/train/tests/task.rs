@@ -11,7 +11,8 @@ use common::head::TinyHead;
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
 use nano_reasoning_speculate::{Drafter, HeadDrafter};
 use nano_reasoning_train::{
-    AdamW, Allowance, Checkpoint, HeadTraining, Profile, Strategy, TaskOptions, TrainerStatus, TrainerTask,
+    AdamW, Allowance, Checkpoint, HeadTraining, Profile, Strategy, TaskOptions, TrainableHead, TrainerStatus,
+    TrainerTask,
 };
 use session::{Session, prompt};
 
@@ -75,7 +76,13 @@ fn answer(
     profiles: Vec<Profile>,
 ) -> (Vec<TrainerStatus>, Vec<Vec<u32>>) {
     let (model, head) = tiny();
-    let task = TrainerTask::start(&head, options(strategy), profiles, Box::new(|| Allowance::ALL)).unwrap();
+    let task = TrainerTask::start(
+        TrainableHead::of(&head),
+        options(strategy),
+        profiles,
+        Box::new(|| Allowance::ALL),
+    )
+    .unwrap();
     let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     let (mut statuses, mut texts) = (Vec::new(), Vec::new());
@@ -154,7 +161,13 @@ fn a_checkpoint_of_something_else_is_left_alone() {
 #[test]
 fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
     let (model, head) = tiny();
-    let task = TrainerTask::start(&head, options(LOW_RANK), Vec::new(), Box::new(|| Allowance::ALL)).unwrap();
+    let task = TrainerTask::start(
+        TrainableHead::of(&head),
+        options(LOW_RANK),
+        Vec::new(),
+        Box::new(|| Allowance::ALL),
+    )
+    .unwrap();
     let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     task.set_listening(false);
@@ -177,8 +190,13 @@ fn nothing_is_learnt_while_nobody_listens_or_somebody_waits() {
 fn a_trainer_that_may_not_work_says_why_and_works_for_who_waits() {
     let (model, head) = tiny();
     let on_battery = Allowance { share: 0.0, reason: Some("on battery") };
-    let task =
-        TrainerTask::start(&head, options(LOW_RANK), Vec::new(), Box::new(move || on_battery)).unwrap();
+    let task = TrainerTask::start(
+        TrainableHead::of(&head),
+        options(LOW_RANK),
+        Vec::new(),
+        Box::new(move || on_battery),
+    )
+    .unwrap();
     let mut session = Session::new(&model, Some(drafter(head)));
     session.decoder.add_observer(Box::new(task.recorder()));
     session.answer(&prompt(1));

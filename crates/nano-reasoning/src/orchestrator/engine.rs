@@ -8,13 +8,15 @@ use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_model::{CpuModel, LoadOptions};
 use nano_reasoning_speculate::{Drafter, HeadDrafter, Observer, SpeculationOptions, SpeculativeDecoder};
 use nano_reasoning_text::{ChatTemplate, Message, Tokenizer};
-use nano_reasoning_train::TrainerTask;
+use nano_reasoning_train::{TrainableHead, TrainerTask};
 
+use super::learning::{self, Trainable};
 use super::speculation::{load_head, model_drafter};
-use super::{GenerationConfig, Machine, learning, machine};
-use crate::Result;
+use super::{GenerationConfig, Machine, machine};
+use crate::checkpoints::CheckpointStore;
 use crate::store::{Format, Resolved};
 use crate::tier::CONTEXT_LEN;
+use crate::{Error, Result};
 
 /// Tokens before an answer that are kept with it: they say that one begins.
 const N_BEFORE_ANSWER: usize = 3;
@@ -30,6 +32,8 @@ pub struct Engine {
     /// What it runs on.
     pub info: EngineInfo,
     decoder: SpeculativeDecoder,
+    /// What of the drafters can be trained, until it is.
+    trainable: Option<Trainable>,
     trainer: Option<TrainerTask>,
     /// Whether whole answers are kept.
     is_remembering: bool,
@@ -85,31 +89,52 @@ impl Engine {
         let mut target: Box<dyn TargetModel> = Box::new(sequence);
         let context_len = target.shape().context_len;
         let mut drafters: Vec<Box<dyn Drafter>> = Vec::new();
-        let mut trainer = None;
+        let mut trainable = None;
         if let Some(file) = config.speculation.head_file(machine, &resolved.name)? {
             let head = load_head(&file, &config.speculation, &model, context_len)?;
-            if machine.settings.is_training_enabled.value {
-                let stores = config.speculation.checkpoints(machine, &resolved.name)?;
-                trainer = Some(learning::start(&head, machine, stores)?);
-            }
+            trainable = Some(Trainable::Head(TrainableHead::of(&head)));
             drafters.push(Box::new(HeadDrafter::new("head", Box::new(head))));
         }
         if let Some(draft_model) = draft_model {
             let (drafter, parts) = model_drafter(draft_model, &model, &tokenizer, context_len)?;
-            if machine.settings.is_training_enabled.value {
-                let stores = config.speculation.checkpoints(machine, &resolved.name)?;
-                trainer = Some(learning::start_draft_model(parts, machine, stores)?);
-            }
+            trainable = Some(Trainable::DraftModel(parts));
             drafters.push(drafter);
         }
         drafters.extend(config.speculation.ngram_drafter(machine, &tokenizer));
         let options = config.speculation.options(machine);
-        let mut decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
-        if let Some(trainer) = &trainer {
-            decoder.add_observer(Box::new(trainer.recorder()));
+        let decoder = SpeculativeDecoder::new(&mut *target, drafters, options)?;
+        let (trainer, is_remembering, cached) = (None, true, Vec::new());
+        let mut engine = Self {
+            tokenizer,
+            template,
+            target,
+            info,
+            decoder,
+            trainable,
+            trainer,
+            is_remembering,
+            cached,
+            model,
+        };
+        if machine.settings.is_training_enabled.value && engine.trainable.is_some() {
+            engine.start_training(machine, config.speculation.checkpoints(machine, &resolved.name)?)?;
         }
-        let (is_remembering, cached) = (true, Vec::new());
-        Ok(Self { tokenizer, template, target, info, decoder, trainer, is_remembering, cached, model })
+        Ok(engine)
+    }
+
+    /// Starts to train the drafter, if nobody does yet; what it learns goes to `stores`.
+    ///
+    /// # Errors
+    /// [`Error::NothingToTrain`]; if memory is short.
+    pub(super) fn start_training(&mut self, machine: &Machine, stores: Vec<CheckpointStore>) -> Result<()> {
+        if self.trainer.is_some() {
+            return Ok(());
+        }
+        let trainable = self.trainable.take();
+        let trainable = trainable.ok_or_else(|| Error::NothingToTrain { target: self.info.model.clone() })?;
+        let trainer = self.trainer.insert(learning::start(trainable, machine, stores)?);
+        self.decoder.add_observer(Box::new(trainer.recorder()));
+        Ok(())
     }
 
     /// Who trains the drafter, if somebody does.

@@ -1,9 +1,8 @@
 //! Learning beside answering: how a trainer is set up.
 
-use nano_reasoning_model::Eagle3Head;
 use nano_reasoning_train::{
     AdamW, BufferLimits, Checkpoint, Checkpoints, DraftModel, DraftModelTraining, HeadTraining, MayWork,
-    Profile, Strategy, TaskOptions, TrainerTask,
+    Profile, Strategy, TaskOptions, TrainableHead, TrainerTask,
 };
 
 use super::Machine;
@@ -23,10 +22,33 @@ const ROWS_PER_BATCH: usize = 32;
 /// The same for a draft model: at 4, each answer is a step of its own.
 const MODEL_ROWS_PER_BATCH: usize = 8;
 
+/// What of a drafter can be trained.
+pub(super) enum Trainable {
+    /// A head.
+    Head(TrainableHead),
+    /// A separate draft model.
+    DraftModel(DraftModel),
+}
+
+/// Starts a trainer as the settings say, for adapters where they say that nothing is learnt; what it learns goes to `stores`.
+///
+/// # Errors
+/// [`Error::NoLayerToLearn`] if a head's layer is asked for by flag and what drafts is a model; if memory is short.
+pub(super) fn start(
+    trainable: Trainable,
+    machine: &Machine,
+    stores: Vec<CheckpointStore>,
+) -> Result<TrainerTask> {
+    match trainable {
+        Trainable::Head(head) => start_head(head, machine, stores),
+        Trainable::DraftModel(model) => start_draft_model(model, machine, stores),
+    }
+}
+
 /// Starts a trainer for `head` as the settings say. Of `stores` all are in use where adapters are learnt, some megabytes each;
 /// of whole layers the first alone.
-pub(super) fn start(
-    head: &Eagle3Head,
+fn start_head(
+    head: TrainableHead,
     machine: &Machine,
     mut stores: Vec<CheckpointStore>,
 ) -> Result<TrainerTask> {
@@ -55,7 +77,7 @@ pub(super) fn start(
 ///
 /// # Errors
 /// [`Error::NoLayerToLearn`] if a head's layer is asked for by flag.
-pub(super) fn start_draft_model(
+fn start_draft_model(
     model: DraftModel,
     machine: &Machine,
     mut stores: Vec<CheckpointStore>,

@@ -21,7 +21,7 @@ use nano_reasoning_speculate::SpeculationOptions;
 use nano_reasoning_text::Message;
 use nano_reasoning_train::TrainerTask;
 
-use crate::config::Overrides;
+use crate::config::{Overrides, Setting, Source};
 use crate::store::{Progress, Resolved};
 use crate::{Error, Result};
 
@@ -192,8 +192,25 @@ impl Orchestrator {
         self.engine.as_mut()
     }
 
-    /// The trainer in the background, where there is one: `training.enabled` is set, and a head or a
-    /// draft model is there.
+    /// Lets the drafter learn from answers in the background from now on, whatever the tier does by itself. Where it does
+    /// already, nothing changes. What is learnt is [`Self::trainer`]'s to tell, and stays where checkpoints are kept.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialized`]; [`Error::TrainingOff`] if flag, environment or file say so; [`Error::NothingToTrain`] if
+    /// there is neither a head nor a draft model.
+    pub fn start_training(&mut self) -> Result<()> {
+        let (engine, machine) = (self.engine.as_mut(), self.machine.as_ref());
+        let (Some(engine), Some(machine)) = (engine, machine) else { return Err(Error::NotInitialized) };
+        let Setting { value: is_on, source } = &machine.settings.is_training_enabled;
+        if !is_on && !matches!(source, Source::Tier(_) | Source::Default) {
+            return Err(Error::TrainingOff { set_by: source.to_string() });
+        }
+        let stores = self.config.speculation.checkpoints(machine, &engine.info.model)?;
+        engine.start_training(machine, stores)
+    }
+
+    /// The trainer in the background, where there is one: `training.enabled` is set or [`Self::start_training`] was called,
+    /// and a head or a draft model is there.
     pub fn trainer(&self) -> Option<&TrainerTask> {
         self.engine.as_ref()?.trainer()
     }

@@ -19,7 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use half::f16;
 use nano_reasoning_kernels::{PackedMatrix, Pool};
-use nano_reasoning_model::{CpuModel, DraftRows, Eagle3Head, HeadLayer, Projection};
+use nano_reasoning_model::{CpuModel, DraftRows, Eagle3Head, HeadLayer, Projection, SnapshotSlot};
 
 use crate::change::Change;
 use crate::linear::{Learnt, Machine};
@@ -104,17 +104,19 @@ pub struct HeadTrainer {
     fingerprints: OnceLock<Fingerprints>,
 }
 
-/// What of a head a trainer shares with whoever drafts.
-pub(crate) struct HeadParts {
+/// A head, as whoever trains sees it: what is shared with the one that drafts.
+pub struct TrainableHead {
     target: Arc<CpuModel>,
     layer: Arc<HeadLayer>,
     core: Vec<u32>,
+    pub(crate) slot: Arc<SnapshotSlot>,
 }
 
-impl HeadParts {
-    pub(crate) fn of(head: &Eagle3Head) -> Self {
-        let (target, layer) = (head.target().clone(), head.layer().clone());
-        Self { target, layer, core: head.core_vocab().to_vec() }
+impl TrainableHead {
+    /// What `head` shares.
+    pub fn of(head: &Eagle3Head) -> Self {
+        let (target, layer, slot) = (head.target().clone(), head.layer().clone(), head.slot().clone());
+        Self { target, layer, core: head.core_vocab().to_vec(), slot }
     }
 }
 
@@ -154,11 +156,11 @@ impl HeadTrainer {
     /// # Errors
     /// If memory is short.
     pub fn new(head: &Eagle3Head, pool: Arc<Pool>, training: HeadTraining) -> Result<Self> {
-        Self::of_parts(HeadParts::of(head), pool, training)
+        Self::of_parts(TrainableHead::of(head), pool, training)
     }
 
-    pub(crate) fn of_parts(parts: HeadParts, pool: Arc<Pool>, training: HeadTraining) -> Result<Self> {
-        let HeadParts { target, layer, core } = parts;
+    pub(crate) fn of_parts(parts: TrainableHead, pool: Arc<Pool>, training: HeadTraining) -> Result<Self> {
+        let TrainableHead { target, layer, core, .. } = parts;
         let rows = DraftRows::new(&target, &core)?;
         let mut random = Random::new(training.seed);
         let mut learnt: [Learnt; 7] = Default::default();

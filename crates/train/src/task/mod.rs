@@ -15,10 +15,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use nano_reasoning_kernels::{Brake, Pool};
-use nano_reasoning_model::{Eagle3Head, Snapshot, SnapshotSlot};
+use nano_reasoning_model::{Snapshot, SnapshotSlot};
 use serde::Serialize;
 
-use crate::head::HeadParts;
+use crate::head::TrainableHead;
 use crate::recorder::Outlet;
 use crate::trainer::Trainer;
 use crate::{
@@ -185,14 +185,14 @@ impl TrainerTask {
     /// # Errors
     /// If memory is short.
     pub fn start(
-        head: &Eagle3Head,
+        head: TrainableHead,
         options: TaskOptions,
         profiles: Vec<Profile>,
         may_work: MayWork,
     ) -> Result<Self> {
-        let parts = HeadParts::of(head);
-        let trainer = move |pool| HeadTrainer::of_parts(parts, pool, options.training);
-        Self::start_with(head.slot().clone(), trainer, options, profiles, may_work)
+        let slot = head.slot.clone();
+        let trainer = move |pool| HeadTrainer::of_parts(head, pool, options.training);
+        Self::start_with(slot, trainer, options, profiles, may_work)
     }
 
     /// As [`Self::start`], for a separate draft model.
