@@ -232,7 +232,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     buffer_capacity: Option<u32>,
-    /// Share of the GPU that training may take
+    /// Share of the machine that all programs together may take while training goes on
     #[arg(
         long,
         global = true,

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 pub struct Overrides {
     /// `--force-tier`
     pub force_tier: Option<Tier>,
-    /// `--gpu-utilization`: share of the GPU, above 0 and at most 1.
+    /// `--gpu-utilization`: share of the machine, above 0 and at most 1.
     pub gpu_utilization_target: Option<f64>,
     /// `--npu`
     pub enable_npu_offload: Option<bool>,

@@ -12,7 +12,7 @@ use crate::tier::{Tier, TierChoice};
 pub struct Settings {
     /// The tier forced, if any.
     pub force_tier: Setting<Option<Tier>>,
-    /// Share of the GPU that training may take.
+    /// Share of the machine that all programs together may take while training goes on: of the processors, here.
     pub gpu_utilization_target: Setting<f64>,
     /// Whether a neural accelerator is used.
     pub enable_npu_offload: Setting<bool>,
