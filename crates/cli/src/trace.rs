@@ -1,5 +1,7 @@
 //! `NANO_REASONING_DEBUG=1`: one line of JSON on standard error for each cycle of draft and verify.
 
+use std::io::{self, Write};
+
 use nano_reasoning::{Observer, Verification};
 use serde_json::{Value, json};
 
@@ -11,7 +13,8 @@ pub(crate) struct Trace {
 
 impl Observer for Trace {
     fn observe(&mut self, verification: &Verification<'_>) {
-        eprintln!("{}", self.line(verification));
+        // Whoever reads no more is no reason to end the answer.
+        let _ = writeln!(io::stderr(), "{}", self.line(verification));
     }
 }
 

@@ -100,3 +100,14 @@ fn nobody_to_tell_an_error_is_no_panic() {
     drop(child.stderr.take());
     assert_eq!(wait(&mut child).code(), Some(1));
 }
+
+#[test]
+fn nobody_to_read_the_trace_is_no_panic() {
+    let sandbox = Sandbox::new();
+    let command = format!("generate a -t 0 -m 8 --threads 1 --model {}", sandbox.alphabet());
+    let mut child = start(sandbox.command(&command).env("NANO_REASONING_DEBUG", "1"));
+    drop(child.stderr.take());
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    assert_eq!((wait(&mut child).code(), stdout.as_str()), (Some(0), "bcdefghi\n"));
+}

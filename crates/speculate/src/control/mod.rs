@@ -8,6 +8,8 @@
 
 mod calibration;
 mod rest;
+#[cfg(test)]
+mod tests;
 mod verify_cost;
 mod worth;
 
@@ -137,8 +139,12 @@ impl Controller {
             }
         }
         tree.prune(worth);
+        let is_probe = chosen.is_some_and(|(_, is_probe)| is_probe);
         if !tree.nodes.is_empty() {
-            self.rest = Rest::default();
+            // The rows of a probe pay for nothing: what was left alone before it stays so.
+            if !is_probe {
+                self.rest = Rest::default();
+            }
         } else if tree.votes.iter().any(|vote| vote.parent.is_none()) && self.rest.is_over() {
             // What rows cost was measured once, perhaps while something else ran.
             tree.take_first();

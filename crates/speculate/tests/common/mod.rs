@@ -19,6 +19,21 @@ pub(crate) struct ToyTarget {
     taps: Vec<f32>,
     pub(crate) n_passes: usize,
     pub(crate) context_len: usize,
+    /// The pass that fails, from 1 on.
+    pub(crate) failing_pass: Option<usize>,
+    /// What is wrong with it.
+    pub(crate) fault: Option<Fault>,
+}
+
+/// What verification does wrong in ways that only drafts bring to light.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Fault {
+    /// A row sees the rows before it, on its path or not.
+    SeesOtherPaths,
+    /// A drafted token is likelier than it would be alone.
+    FavoursDrafts,
+    /// A rejected token stays in the cache, in place of the last that was kept.
+    KeepsRejected,
 }
 
 impl ToyTarget {
@@ -66,12 +81,23 @@ impl TargetModel for ToyTarget {
                 at = tree.parent(node);
             }
             let mut history = self.cached.clone();
+            if self.fault == Some(Fault::SeesOtherPaths) {
+                path = tree.tokens()[..=node].iter().rev().copied().collect();
+            }
             history.extend(path.iter().rev());
             if rows == LogitRows::All || node + 1 == tree.len() && rows == LogitRows::Last {
-                self.logits.extend(Self::logits_after(&history));
+                let mut logits = Self::logits_after(&history);
+                if self.fault == Some(Fault::FavoursDrafts) {
+                    let drafted = (0..tree.len()).filter(|&child| tree.parent(child) == Some(node));
+                    drafted.for_each(|child| logits[tree.tokens()[child] as usize] += 1.0);
+                }
+                self.logits.extend(logits);
             }
         }
         self.cached.extend_from_slice(tree.tokens());
+        if self.failing_pass == Some(self.n_passes) {
+            return Err(Error::Device("gone".into()));
+        }
         self.taps = tree.tokens().iter().map(|&token| token as f32).collect();
         Ok(Forward { logits: &self.logits, taps: &self.taps, hidden: &[] })
     }
@@ -82,6 +108,10 @@ impl TargetModel for ToyTarget {
         }
         self.cached.truncate(self.last_start);
         self.cached.extend(path.iter().map(|&node| self.last_tree.tokens()[node]));
+        if self.fault == Some(Fault::KeepsRejected) && path.len() < self.last_tree.len() {
+            self.cached.pop();
+            self.cached.extend(self.last_tree.tokens().last());
+        }
         self.is_open = false;
         Ok(())
     }
@@ -99,19 +129,52 @@ pub(crate) struct ToyDrafter<F> {
     pub(crate) guess: F,
     /// Alternatives for each token.
     pub(crate) width: usize,
+    pub(crate) is_free: bool,
+    /// Whether a path goes on after one of the alternatives only: [`spine`]'s of its length.
+    pub(crate) is_spine: bool,
     pub(crate) committed: Vec<u32>,
+}
+
+impl<F> ToyDrafter<F> {
+    /// One whose trees grow level by level.
+    pub(crate) fn new(width: usize, guess: F) -> Self {
+        Self { guess, width, is_free: false, is_spine: false, committed: Vec::new() }
+    }
+}
+
+/// Which of `width` alternatives a tree with a spine goes on after, where `len` tokens come before them.
+pub(crate) fn spine(len: usize, width: usize) -> usize {
+    len % width
 }
 
 pub(crate) fn drafter<F>(width: usize, guess: F) -> Box<dyn Drafter>
 where
     F: FnMut(&[u32], usize) -> u32 + Send + 'static,
 {
-    Box::new(ToyDrafter { guess, width, committed: Vec::new() })
+    Box::new(ToyDrafter::new(width, guess))
+}
+
+pub(crate) fn free_drafter<F>(width: usize, guess: F) -> Box<dyn Drafter>
+where
+    F: FnMut(&[u32], usize) -> u32 + Send + 'static,
+{
+    Box::new(ToyDrafter { is_free: true, ..ToyDrafter::new(width, guess) })
+}
+
+pub(crate) fn spine_drafter<F>(width: usize, guess: F) -> Box<dyn Drafter>
+where
+    F: FnMut(&[u32], usize) -> u32 + Send + 'static,
+{
+    Box::new(ToyDrafter { is_spine: true, ..ToyDrafter::new(width, guess) })
 }
 
 impl<F: FnMut(&[u32], usize) -> u32 + Send> Drafter for ToyDrafter<F> {
     fn name(&self) -> &str {
         "toy"
+    }
+
+    fn is_free(&self) -> bool {
+        self.is_free
     }
 
     fn commit(&mut self, tokens: &[u32], taps: &[f32]) -> nano_reasoning_speculate::Result<()> {
@@ -130,13 +193,17 @@ impl<F: FnMut(&[u32], usize) -> u32 + Send> Drafter for ToyDrafter<F> {
         assert_eq!(self.committed, context[..context.len() - 1], "told of every token but the last");
         let mut paths = vec![(None, context.to_vec())];
         while let Some((parent, path)) = paths.pop() {
-            if !draft.is_worth_a_step(parent) {
-                continue;
+            if !self.is_free {
+                if !draft.is_worth_a_step(parent) {
+                    continue;
+                }
+                draft.count_step(1);
             }
-            draft.count_step(1);
             for choice in 0..self.width.min(draft.max_width()) {
                 let token = (self.guess)(&path, choice);
-                if let Some(node) = draft.propose(parent, token, 0.7) {
+                let node = draft.propose(parent, token, 0.9 / self.width as f32);
+                let goes_on = !self.is_spine || choice == spine(path.len(), self.width);
+                if let Some(node) = node.filter(|_| goes_on) {
                     let mut path = path.clone();
                     path.push(token);
                     paths.insert(0, (Some(node), path));
@@ -171,7 +238,58 @@ pub(crate) fn mixed(history: &[u32], choice: usize) -> u32 {
     if history.len().is_multiple_of(3) { random(history, choice) } else { right(history, choice) }
 }
 
-/// Answers of `n_tokens` after `prompt`, with a fixed draft length; and the decoder.
+/// A conversation with the toy target.
+pub(crate) struct Session {
+    pub(crate) target: ToyTarget,
+    pub(crate) decoder: SpeculativeDecoder,
+    pub(crate) sampler: Sampler,
+    /// All tokens, of which the target's cache lacks the last.
+    pub(crate) history: Vec<u32>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        mut target: ToyTarget,
+        drafters: Vec<Box<dyn Drafter>>,
+        options: SpeculationOptions,
+        params: &SamplingParams,
+    ) -> Self {
+        let decoder = SpeculativeDecoder::new(&mut target, drafters, options).unwrap();
+        Self { target, decoder, sampler: Sampler::new(params.clone()).unwrap(), history: Vec::new() }
+    }
+
+    /// Reads `prompt`, of which it keeps what is cached already, and draws the token after it.
+    pub(crate) fn read(&mut self, prompt: &[u32]) {
+        let shared = self.target.cached.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let shared = shared.min(prompt.len() - 1);
+        self.decoder.truncate(&mut self.target, shared).unwrap();
+        let forward = self.decoder.prefill(&mut self.target, &prompt[shared..], LogitRows::Last).unwrap();
+        self.history = prompt.to_vec();
+        self.history.push(self.sampler.sample(forward.logits, prompt));
+    }
+
+    /// One cycle of at most `max_tokens`.
+    pub(crate) fn cycle(
+        &mut self,
+        max_tokens: usize,
+        on_token: &mut dyn FnMut(u32) -> bool,
+    ) -> nano_reasoning_speculate::Result<bool> {
+        let Self { target, decoder, sampler, history } = self;
+        decoder.cycle(target, sampler, history, max_tokens, on_token)
+    }
+
+    /// The answer of `n_tokens` to `prompt`.
+    pub(crate) fn answer(&mut self, prompt: &[u32], n_tokens: usize) -> Vec<u32> {
+        self.read(prompt);
+        let len = prompt.len() + n_tokens;
+        while self.history.len() < len {
+            self.cycle(len - self.history.len(), &mut |_| true).unwrap();
+        }
+        self.history[prompt.len()..].to_vec()
+    }
+}
+
+/// The answer of `n_tokens` to `prompt`, and the decoder.
 pub(crate) fn generate(
     drafters: Vec<Box<dyn Drafter>>,
     options: SpeculationOptions,
@@ -179,19 +297,34 @@ pub(crate) fn generate(
     prompt: &[u32],
     n_tokens: usize,
 ) -> (Vec<u32>, SpeculativeDecoder) {
-    let mut target = ToyTarget::new();
-    let mut decoder = SpeculativeDecoder::new(&mut target, drafters, options).unwrap();
-    let mut sampler = Sampler::new(params.clone()).unwrap();
-    let mut history = prompt.to_vec();
-    let first = decoder.prefill(&mut target, prompt, LogitRows::Last).unwrap();
-    history.push(sampler.sample(first.logits, prompt));
-    while history.len() < prompt.len() + n_tokens {
-        let left = prompt.len() + n_tokens - history.len();
-        decoder.cycle(&mut target, &mut sampler, &mut history, left, &mut |_| true).unwrap();
-    }
-    (history.split_off(prompt.len()), decoder)
+    let mut session = Session::new(ToyTarget::new(), drafters, options, params);
+    (session.answer(prompt, n_tokens), session.decoder)
+}
+
+/// The answer of the target alone.
+pub(crate) fn plain(params: &SamplingParams, prompt: &[u32], n_tokens: usize) -> Vec<u32> {
+    generate(vec![], fixed(0, 1), params, prompt, n_tokens).0
 }
 
 pub(crate) fn fixed(draft_count: usize, max_width: usize) -> SpeculationOptions {
     SpeculationOptions { draft_count, max_width, is_fixed: true }
+}
+
+pub(crate) const PROMPT: [u32; 5] = [1, 7, 3, 3, 9];
+
+pub(crate) type Guess = fn(&[u32], usize) -> u32;
+pub(crate) const GUESSES: [(&str, Guess); 4] =
+    [("right", right), ("wrong", wrong), ("random", random), ("mixed", mixed)];
+
+pub(crate) fn settings() -> Vec<SamplingParams> {
+    let warm =
+        SamplingParams { temperature: 0.8, top_k: 0, top_p: 1.0, seed: Some(3), ..SamplingParams::default() };
+    vec![
+        SamplingParams::greedy(),
+        SamplingParams { repetition_penalty: 1.3, ..SamplingParams::greedy() },
+        warm.clone(),
+        SamplingParams { top_k: 4, ..warm.clone() },
+        SamplingParams { top_p: 0.7, min_p: 0.1, ..warm.clone() },
+        SamplingParams { repetition_penalty: 1.5, repetition_window: 4, ..warm },
+    ]
 }
