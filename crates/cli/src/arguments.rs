@@ -171,7 +171,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     is_draft_fixed: bool,
-    /// Draft model, named as --model is
+    /// Draft model, named as --model is; one that is named drafts beside a head, too
     #[arg(
         long,
         global = true,

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use indicatif::BinaryBytes;
-use nano_reasoning::Machine;
 use nano_reasoning::config::Setting;
 use nano_reasoning::hardware::{Bandwidth, BandwidthSource};
+use nano_reasoning::{Drafters, Machine};
 use nano_reasoning_kernels::Kernels;
 use serde_json::json;
 
@@ -34,6 +34,8 @@ fn json(machine: &Machine, isa: &str) -> serde_json::Value {
         "isa": isa,
         "tier": machine.choice,
         "settings": machine.settings,
+        "drafters": machine.drafters,
+        "warnings": machine.warnings,
         "environment": machine.environment,
         "target_is_here": is_here(&machine.settings.target_model_id.value),
     })
@@ -76,6 +78,11 @@ fn table(machine: &Machine, isa: &str) -> String {
         writeln!(text, "  {:<30} {:<width$}  {}", row.key, row.value, row.source).expect("strings take all");
     }
 
+    writeln!(text, "  {:<30} {}", "drafting", drafters(&machine.drafters)).expect("strings take all");
+    for warning in &machine.warnings {
+        writeln!(text, "  warning: {warning}").expect("strings take all");
+    }
+
     text += "\nPaths\n";
     let environment = &machine.environment;
     let paths = [
@@ -88,6 +95,18 @@ fn table(machine: &Machine, isa: &str) -> String {
         writeln!(text, "  {name:<30} {}  ({source}{absent})", value.display()).expect("strings take all");
     }
     text
+}
+
+/// Who drafts, in a few words.
+fn drafters(drafters: &Drafters) -> String {
+    let head = drafters.head.as_ref().map(|head| match &**head {
+        "shipped" => "the head that ships for the model".to_owned(),
+        path => format!("the head {path}"),
+    });
+    let model = drafters.model.as_ref().map(|model| format!("the draft model {model}"));
+    let ngram = drafters.has_ngram.then(|| "what was written before".to_owned());
+    let all: Vec<String> = [head, model, ngram].into_iter().flatten().collect();
+    if all.is_empty() { "nobody".to_owned() } else { all.join(", ") }
 }
 
 fn cores(machine: &Machine) -> String {

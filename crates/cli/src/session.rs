@@ -57,7 +57,8 @@ impl Session {
             }
             (initialized, _) => initialized?,
         }
-        for warning in &orchestrator.machine().expect("it is initialized").choice.warnings {
+        let machine = orchestrator.machine().expect("it is initialized");
+        for warning in machine.choice.warnings.iter().chain(&machine.warnings) {
             tracing::warn!("{warning}");
         }
         let is_traced = orchestrator.machine().is_some_and(|machine| machine.environment.is_debug.value);

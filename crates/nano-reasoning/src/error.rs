@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use crate::DrafterChoice;
 use crate::quantity::{FileSize, MemorySize};
 use crate::tier::Tier;
 
@@ -351,6 +352,21 @@ pub enum Error {
     NoHead {
         /// The target.
         target: String,
+    },
+    /// A drafter is named, and the choice of another leaves it out.
+    #[error(
+        "{named_by} names '{named}', and --drafter is '{choice}', which leaves it out; give one of them, or take \
+         --drafter {way_out} or auto"
+    )]
+    DrafterLeftOut {
+        /// The flag that names it.
+        named_by: &'static str,
+        /// Its name or file.
+        named: String,
+        /// The choice in force.
+        choice: DrafterChoice,
+        /// The choice that uses it.
+        way_out: DrafterChoice,
     },
     /// Training is asked for, and somebody set it off.
     #[error("training is off: {set_by} says so; leave it out there, or ask for lora or eagle")]

@@ -39,8 +39,8 @@ pub use nano_reasoning_train::{
     Checkpoint, CheckpointInfo, Decision, TrainerStatus, TrainerTask, TrainingBuffer,
 };
 pub use orchestrator::{
-    Answer, DrafterChoice, Engine, EngineInfo, FinishReason, GenerationConfig, Machine, NanoReasoning,
-    Orchestrator, Sampling, SessionStatistics, Speculation, history_folder,
+    Answer, DrafterChoice, Drafters, Engine, EngineInfo, FinishReason, GenerationConfig, Machine,
+    NanoReasoning, Orchestrator, Sampling, SessionStatistics, Speculation, history_folder,
 };
 
 /// Result of a call of this crate.

@@ -288,6 +288,21 @@ fn a_head_and_n_grams_together_change_no_token() {
 }
 
 #[test]
+fn a_draft_model_that_was_named_drafts_beside_the_head() {
+    let Some(mut setup) = setup(DrafterChoice::Auto, 4) else { return };
+    setup.config.overrides.drafter_model_id = Some(MODEL.into());
+    // The head is what learns.
+    setup.config.overrides.strategy = Some(LearningStrategy::Eagle);
+    let mut orchestrator = changes_no_token(&setup);
+    let drafters = &orchestrator.machine().unwrap().drafters;
+    assert_eq!((drafters.head.as_deref(), drafters.model.as_deref()), (Some("shipped"), Some(MODEL)));
+    let statistics = orchestrator.engine().unwrap().decoder().statistics();
+    let names: Vec<&str> = statistics.drafters.iter().map(|drafter| drafter.name.as_str()).collect();
+    assert_eq!(names, ["head", "model", "ngram"]);
+    assert!(statistics.n_accepted > 0, "{statistics:?}");
+}
+
+#[test]
 fn training_starts_when_asked_unless_somebody_set_it_off() {
     assert!(matches!(
         Orchestrator::new(GenerationConfig::default()).start_training(),

@@ -66,6 +66,8 @@ pub(super) fn without_training(
     off.overrides.strategy = Some(LearningStrategy::Frozen);
     let mut ngram = off.clone();
     ngram.speculation.drafter = DrafterChoice::Ngram;
+    ngram.speculation.head = None;
+    ngram.overrides.drafter_model_id = None;
     Ok([
         measure("training off", off, max_tokens, train, held_out)?,
         measure("n-gram only", ngram, max_tokens, train, held_out)?,

@@ -8,6 +8,7 @@ mod chat;
 mod checkpoints;
 mod common;
 mod configuration;
+mod drafters;
 mod generate;
 mod help;
 mod history;

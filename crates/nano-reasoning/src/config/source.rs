@@ -37,6 +37,11 @@ pub enum Source {
 }
 
 impl Source {
+    /// Whether somebody set the value.
+    pub fn is_set(&self) -> bool {
+        matches!(self, Self::Flag(_) | Self::Environment(_) | Self::File { .. })
+    }
+
     /// More for a source that wins over another.
     pub(super) fn strength(&self) -> u8 {
         match self {

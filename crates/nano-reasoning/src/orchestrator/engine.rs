@@ -97,7 +97,8 @@ impl Engine {
         }
         if let Some(draft_model) = draft_model {
             let (drafter, parts) = model_drafter(draft_model, &model, &tokenizer, context_len)?;
-            trainable = Some(Trainable::DraftModel(parts));
+            // One drafter learns: the head, which drafts more often.
+            trainable.get_or_insert(Trainable::DraftModel(parts));
             drafters.push(drafter);
         }
         drafters.extend(config.speculation.ngram_drafter(machine, &tokenizer));

@@ -2,7 +2,7 @@
 
 use nano_reasoning_kernels::{Pool, stream_read_gb_per_s};
 
-use super::GenerationConfig;
+use super::{Drafters, GenerationConfig, Speculation};
 use crate::config::{ConfigFile, Environment, Setting, Settings, Source, forced_tier};
 use crate::hardware::{Bandwidth, Hardware, memory_bandwidth};
 use crate::store::Store;
@@ -28,13 +28,17 @@ pub struct Machine {
     pub n_threads: usize,
     /// Where models lie.
     pub store: Store,
+    /// Who drafts.
+    pub drafters: Drafters,
+    /// What settings ask for and do not get, for people to read.
+    pub warnings: Vec<String>,
 }
 
 impl Machine {
     /// Looks at the machine and resolves the values in force on it.
     ///
     /// # Errors
-    /// If environment, configuration file or overrides are wrong, or nothing fits the memory.
+    /// If environment, configuration file or overrides are wrong or contradict each other, or nothing fits the memory.
     pub fn look(config: &GenerationConfig) -> Result<Self> {
         let mut environment = Environment::read()?;
         if let Some(path) = &config.config_path {
@@ -51,7 +55,18 @@ impl Machine {
         let forced = forced_tier(&config.overrides, &file);
         let choice = tier::choose(&hardware, bandwidth, forced.value, store.catalogue())?;
         let settings = Settings::resolve(&config.overrides, &file, &choice, store.catalogue())?;
-        Ok(Self { environment, hardware, bandwidth, choice, settings, n_threads, store })
+        let warnings: Vec<String> = config.speculation.left_out(&settings)?.into_iter().collect();
+        let name = store.known_name(&settings.target_model_id.value);
+        let drafters = Drafters::default();
+        let mut machine =
+            Self { environment, hardware, bandwidth, choice, settings, n_threads, store, drafters, warnings };
+        machine.settle(&config.speculation, &name);
+        Ok(machine)
+    }
+
+    /// Finds out who drafts for the model of the catalogue called `name`.
+    pub(super) fn settle(&mut self, speculation: &Speculation, name: &str) {
+        self.drafters = speculation.drafters(&self.settings, name);
     }
 }
 

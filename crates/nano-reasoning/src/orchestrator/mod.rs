@@ -1,6 +1,7 @@
 //! One model, ready to answer: configuration, machine, files and engine put together.
 
 mod answer;
+mod drafters;
 mod engine;
 mod generation;
 mod learning;
@@ -9,6 +10,7 @@ mod speculation;
 mod statistics;
 
 pub use answer::{Answer, FinishReason};
+pub use drafters::Drafters;
 pub use engine::{Engine, EngineInfo};
 pub use generation::Sampling;
 pub use machine::Machine;
@@ -21,7 +23,7 @@ use nano_reasoning_speculate::SpeculationOptions;
 use nano_reasoning_text::Message;
 use nano_reasoning_train::TrainerTask;
 
-use crate::config::{Overrides, Setting, Source};
+use crate::config::{Overrides, Setting};
 use crate::store::{Progress, Resolved};
 use crate::{Error, Result};
 
@@ -91,7 +93,9 @@ impl Orchestrator {
         let machine = self.machine.insert(Machine::look(&self.config)?);
         let target = &machine.settings.target_model_id.value;
         let resolved: Resolved = machine.store.ensure(target, progress)?;
-        let draft_model = match self.config.speculation.draft_model(machine, &resolved.name)? {
+        // A model of the Hub may turn out to be one of the catalogue's.
+        machine.settle(&self.config.speculation, &resolved.name);
+        let draft_model = match self.config.speculation.draft_model(machine)? {
             Some(id) => Some(machine.store.ensure(id, progress)?),
             None => None,
         };
@@ -202,7 +206,7 @@ impl Orchestrator {
         let (engine, machine) = (self.engine.as_mut(), self.machine.as_ref());
         let (Some(engine), Some(machine)) = (engine, machine) else { return Err(Error::NotInitialized) };
         let Setting { value: is_on, source } = &machine.settings.is_training_enabled;
-        if !is_on && !matches!(source, Source::Tier(_) | Source::Default) {
+        if !is_on && source.is_set() {
             return Err(Error::TrainingOff { set_by: source.to_string() });
         }
         let stores = self.config.speculation.checkpoints(machine, &engine.info.model)?;

@@ -14,7 +14,7 @@ use nano_reasoning_train::DraftModel;
 
 use super::{Machine, engine};
 use crate::checkpoints::{CheckpointStore, DEFAULT_PROFILE};
-use crate::config::{LearningStrategy, Source};
+use crate::config::{LearningStrategy, Settings, Source};
 use crate::store::Resolved;
 use crate::{Error, Result, heads};
 
@@ -142,13 +142,13 @@ impl Speculation {
     }
 
     /// Whether nothing shall draft.
-    pub(super) fn is_off(&self, machine: &Machine) -> bool {
-        self.drafter == DrafterChoice::None || machine.settings.draft_count.value == 0
+    pub(super) fn is_off(&self, settings: &Settings) -> bool {
+        self.drafter == DrafterChoice::None || settings.draft_count.value == 0
     }
 
     /// A drafter that copies what was written before, in earlier answers too.
     pub(super) fn ngram_drafter(&self, machine: &Machine, tokenizer: &Tokenizer) -> Option<Box<dyn Drafter>> {
-        if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Ngram | DrafterChoice::Auto) {
+        if !machine.drafters.has_ngram {
             return None;
         }
         let folder = history_folder(self.memory_dir(machine));
@@ -165,7 +165,8 @@ impl Speculation {
     /// # Errors
     /// If its file is broken; [`Error::NoHead`] if one is asked for, or asked to learn, and none is known.
     pub(super) fn head_file(&self, machine: &Machine, name: &str) -> Result<Option<HeadFile>> {
-        if self.is_off(machine) || !matches!(self.drafter, DrafterChoice::Head | DrafterChoice::Auto) {
+        let may_draft = matches!(self.drafter, DrafterChoice::Head | DrafterChoice::Auto);
+        if self.is_off(&machine.settings) || !may_draft {
             return Ok(None);
         }
         let strategy = &machine.settings.strategy;
@@ -179,24 +180,17 @@ impl Speculation {
         }
     }
 
-    /// The draft model that is to be loaded. Beside a head none is: a head drafts as well for a tenth of the time.
+    /// The draft model that is to be loaded.
     ///
     /// # Errors
     /// [`Error::NoDraftModel`] if one is asked for and none is known.
-    pub(super) fn draft_model<'a>(&self, machine: &'a Machine, name: &str) -> Result<Option<&'a str>> {
-        let settings = &machine.settings;
-        let has_head = self.head.is_some() || heads::shipped(name).is_some();
-        match (self.drafter, &settings.drafter_model_id.value) {
-            _ if self.is_off(machine) => Ok(None),
-            (DrafterChoice::Auto, _) if has_head => Ok(None),
-            (DrafterChoice::Model, None) => {
-                Err(Error::NoDraftModel { target: settings.target_model_id.value.clone() })
-            }
-            (DrafterChoice::Model | DrafterChoice::Auto, Some(id)) if settings.draft_count.value > 0 => {
-                Ok(Some(id))
-            }
-            _ => Ok(None),
+    pub(super) fn draft_model<'a>(&self, machine: &'a Machine) -> Result<Option<&'a str>> {
+        let model = machine.drafters.model.as_deref();
+        if model.is_none() && self.drafter == DrafterChoice::Model && !self.is_off(&machine.settings) {
+            let target = machine.settings.target_model_id.value.clone();
+            return Err(Error::NoDraftModel { target });
         }
+        Ok(model)
     }
 }
 
@@ -269,9 +263,11 @@ mod tests {
         let found = |strategy, drafter| {
             let overrides = Overrides { strategy: Some(strategy), ..Overrides::default() };
             let config_path = Some(config_path.clone());
-            let config = GenerationConfig { overrides, config_path, ..GenerationConfig::default() };
+            let speculation = Speculation { drafter, ..Speculation::default() };
+            let config =
+                GenerationConfig { overrides, speculation, config_path, ..GenerationConfig::default() };
             let machine = Machine::look(&config).unwrap();
-            Speculation { drafter, ..Speculation::default() }.head_file(&machine, "my-model")
+            config.speculation.head_file(&machine, "my-model")
         };
         use DrafterChoice::{Auto, Ngram};
         let error = found(LearningStrategy::Eagle, Auto).err().unwrap().to_string();

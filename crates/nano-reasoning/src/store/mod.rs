@@ -143,6 +143,12 @@ impl Store {
         }
     }
 
+    /// The name of a model that may be yet to be downloaded: the catalogue's, where that knows it, else `name`.
+    pub fn known_name(&self, name: &str) -> String {
+        let known = || self.catalogue.find(name).map(|entry| entry.name.clone());
+        self.resolve(name).ok().map(|found| found.name).or_else(known).unwrap_or_else(|| name.to_owned())
+    }
+
     /// Finds a model, and downloads it if it is not here.
     ///
     /// # Errors

@@ -23,7 +23,17 @@ pub(crate) fn bytes() -> Vec<u8> {
 
 /// The file, as if it were of another architecture.
 pub(crate) fn of(architecture: &str) -> Vec<u8> {
-    let texts = texts();
+    write(architecture, &texts())
+}
+
+/// The file with the texts of two tokens exchanged: another vocabulary of the same size.
+pub(crate) fn exchanging(one: u8, other: u8) -> Vec<u8> {
+    let mut texts = texts();
+    texts.swap(one.into(), other.into());
+    write("llama", &texts)
+}
+
+fn write(architecture: &str, texts: &[String]) -> Vec<u8> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let mut writer = GgufWriter::new();
     writer.metadata("general.architecture", architecture).unwrap();
