@@ -180,7 +180,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     drafter_model: Option<String>,
-    /// Longest draft in tokens; 0 turns speculation off
+    /// Longest draft in tokens; 0 turns speculation off [default: 16]
     #[arg(
         long,
         global = true,
@@ -202,7 +202,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     strategy: Option<LearningStrategy>,
-    /// Step size of learning
+    /// Step size of learning [default: what suits the drafter; info shows it]
     #[arg(
         long,
         global = true,

@@ -14,7 +14,7 @@ fn has(json: &Value, keys: &[&str]) {
 
 #[test]
 fn info_has_machine_tier_and_settings() {
-    let json = Sandbox::new().run("info --json").json();
+    let json = Sandbox::new().run("--model qwen2.5-coder-1.5b --strategy lora info --json").json();
     has(
         &json,
         &[
@@ -52,7 +52,9 @@ fn info_has_machine_tier_and_settings() {
         has(&json, &[&format!("settings.{name}.source")]);
     }
     assert_eq!(json["settings"]["max_tokens"]["value"], 2048);
-    assert_eq!(json["settings"]["learning_rate"]["value"], 1e-4);
+    assert_eq!(json["settings"]["learning_rate"]["value"], 5e-4);
+    assert_eq!(json["settings"]["learning_rate"]["source"], "default for adapters on a head");
+    assert_eq!(json["settings"]["draft_count"]["value"], 16);
     assert_eq!(json["target_is_here"], false);
 }
 

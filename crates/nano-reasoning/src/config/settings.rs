@@ -7,6 +7,9 @@ use crate::Result;
 use crate::store::Catalogue;
 use crate::tier::{Tier, TierChoice};
 
+/// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
+const DRAFT_COUNT: u32 = 16;
+
 /// The values in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Settings {
@@ -24,13 +27,13 @@ pub struct Settings {
     pub max_tokens: Setting<u32>,
     /// Sampling temperature; 0 is greedy.
     pub temperature: Setting<f64>,
-    /// Longest draft, in tokens; 0 turns speculation off.
+    /// Longest draft, in tokens, of which the cost model takes what pays; 0 turns speculation off.
     pub draft_count: Setting<u32>,
     /// Whether gradients change the drafter while it runs.
     pub is_training_enabled: Setting<bool>,
     /// What of it they change; [`LearningStrategy::Frozen`] where training is off.
     pub strategy: Setting<LearningStrategy>,
-    /// Step size of learning.
+    /// Step size of learning; where nobody set one, what suits who learns, once [`crate::Machine`] knows that.
     pub learning_rate: Setting<f64>,
     /// Rejections learnt from in one step.
     pub batch_size: Setting<u32>,
@@ -83,6 +86,7 @@ impl Settings {
             None => Setting::default_of(None),
         };
         let (is_training_enabled, strategy) = training(o, f, choice);
+        let longest = Source::DefaultFor("the longest draft that the cost model may pick");
         Ok(Self {
             force_tier: forced_tier(o, f),
             gpu_utilization_target: given(
@@ -100,7 +104,7 @@ impl Settings {
             temperature: given("--temperature", &o.temperature, &f.temperature)
                 .unwrap_or_else(|| Setting::default_of(0.7)),
             draft_count: given("--draft-count", &o.draft_count, &f.draft_count)
-                .unwrap_or_else(|| Setting::default_of(5)),
+                .unwrap_or(Setting { value: DRAFT_COUNT, source: longest }),
             is_training_enabled,
             strategy,
             learning_rate: given("--learning-rate", &o.learning_rate, &f.learning_rate)
@@ -228,7 +232,7 @@ mod tests {
                 "models.drafterModelId=qwen2.5-0.5b (tier Pro)",
                 "generation.maxTokens=2048 (default)",
                 "generation.temperature=0.7 (default)",
-                "generation.draftCount=5 (default)",
+                "generation.draftCount=16 (default for the longest draft that the cost model may pick)",
                 "training.enabled=true (tier Pro)",
                 "training.strategy=lora (tier Pro)",
                 "training.learningRate=1e-4 (default)",
@@ -248,7 +252,7 @@ mod tests {
         let from_file = |line| Source::File { path: "c.json".into(), line };
         assert_eq!(settings.temperature, Setting { value: 0.1, source: from_file(2) });
         assert_eq!(settings.is_training_enabled, Setting { value: false, source: from_file(2) });
-        assert_eq!(settings.draft_count, Setting::default_of(5));
+        assert_eq!(settings.batch_size, Setting::default_of(4));
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub enum Source {
     Tier(Tier),
     /// The default everywhere.
     Default,
+    /// The default for what stands here: `adapters on a head`.
+    DefaultFor(&'static str),
 }
 
 impl Source {
@@ -49,7 +51,7 @@ impl Source {
             Self::Environment(_) => 3,
             Self::File { .. } => 2,
             Self::Tier(_) => 1,
-            Self::Default => 0,
+            Self::Default | Self::DefaultFor(_) => 0,
         }
     }
 }
@@ -73,6 +75,7 @@ impl fmt::Display for Source {
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Tier(tier) => write!(f, "tier {tier}"),
             Self::Default => f.write_str("default"),
+            Self::DefaultFor(what) => write!(f, "default for {what}"),
         }
     }
 }

@@ -12,7 +12,6 @@ use nano_reasoning_train::{
 use serde::{Deserialize, Serialize};
 
 use super::DistillFolder;
-use crate::config::Source;
 use crate::orchestrator::Orchestrator;
 use crate::{Error, Result, heads};
 
@@ -139,10 +138,10 @@ impl HeadDistiller {
         let is_of_head = known.is_some();
         let machine = orchestrator.machine().ok_or(Error::NotInitialized)?;
         let rate = &machine.settings.learning_rate;
-        let learning_rate = match rate.source {
-            Source::Default if is_of_head => LEARNING_RATES.1,
-            Source::Default => LEARNING_RATES.0,
-            _ => rate.value as f32,
+        let learning_rate = match rate.source.is_set() {
+            true => rate.value as f32,
+            false if is_of_head => LEARNING_RATES.1,
+            false => LEARNING_RATES.0,
         };
         let engine = orchestrator.engine().ok_or(Error::NotInitialized)?;
         let (target, model) = (engine.model().clone(), engine.info.model.clone());

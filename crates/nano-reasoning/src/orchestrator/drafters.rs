@@ -72,7 +72,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::Overrides;
+    use crate::config::{LearningStrategy, Overrides};
     use crate::{GenerationConfig, Machine};
 
     const SHIPPED: &str = "qwen2.5-coder-1.5b";
@@ -127,6 +127,25 @@ mod tests {
         let mut off = config(SHIPPED, Some("./m.gguf"), choosing(DrafterChoice::Ngram));
         off.overrides.draft_count = Some(0);
         assert_eq!(shown("{}", off), "none|none|false");
+    }
+
+    #[test]
+    fn the_step_size_that_nobody_set_suits_who_learns() {
+        let rate = |target: &str, model, strategy, file: &str| {
+            let mut config = config(target, model, choosing(DrafterChoice::Auto));
+            config.overrides.strategy = Some(strategy);
+            let rate = look(file, config).unwrap().settings.learning_rate;
+            format!("{:e}, {}", rate.value, rate.source)
+        };
+        use LearningStrategy::{Eagle, Frozen, Lora};
+        for strategy in [Frozen, Lora] {
+            assert_eq!(rate(SHIPPED, None, strategy, "{}"), "5e-4, default for adapters on a head");
+        }
+        assert_eq!(rate(SHIPPED, Some("./m.gguf"), Eagle, "{}"), "5e-5, default for all of a head's layer");
+        assert_eq!(rate("qwen2.5-3b", None, Lora, "{}"), "3e-4, default for adapters on a draft model");
+        assert_eq!(rate("./own.gguf", None, Lora, "{}"), "1e-4, default");
+        let file = "{\"training\": {\"learningRate\": 0.001}}";
+        assert!(rate(SHIPPED, None, Lora, file).starts_with("1e-3, /"));
     }
 
     #[test]

@@ -5,18 +5,18 @@ use nano_reasoning_train::{
     Profile, Strategy, TaskOptions, TrainableHead, TrainerTask,
 };
 
-use super::Machine;
+use super::{Drafters, Machine};
 use crate::checkpoints::CheckpointStore;
-use crate::config::{LearningStrategy, Source};
+use crate::config::{LearningStrategy, Setting, Source};
 use crate::hardware::Demand;
 use crate::{Error, Result};
 
 /// Step size for adapters on a head where nobody set one: higher than for whole weights, as only a little is learnt.
-const LEARNING_RATE: f32 = 5e-4;
+const LEARNING_RATE: f64 = 5e-4;
 /// Step size for a head's whole layer where nobody set one.
-const LAYER_LEARNING_RATE: f32 = 5e-5;
+const LAYER_LEARNING_RATE: f64 = 5e-5;
 /// Step size for adapters on a draft model where nobody set one.
-const MODEL_LEARNING_RATE: f32 = 3e-4;
+const MODEL_LEARNING_RATE: f64 = 3e-4;
 /// Rows of a step for each of the settings' batch.
 const ROWS_PER_BATCH: usize = 32;
 /// The same for a draft model: at 4, each answer is a step of its own.
@@ -28,6 +28,17 @@ pub(super) enum Trainable {
     Head(TrainableHead),
     /// A separate draft model.
     DraftModel(DraftModel),
+}
+
+/// The step size where nobody set one, for whoever of `drafters` learns; `None` if nobody can.
+pub(super) fn usual_rate(drafters: &Drafters, strategy: LearningStrategy) -> Option<Setting<f64>> {
+    let (value, what) = match (&drafters.head, &drafters.model) {
+        (Some(_), _) if strategy == LearningStrategy::Eagle => (LAYER_LEARNING_RATE, "all of a head's layer"),
+        (Some(_), _) => (LEARNING_RATE, "adapters on a head"),
+        (None, Some(_)) => (MODEL_LEARNING_RATE, "adapters on a draft model"),
+        (None, None) => return None,
+    };
+    Some(Setting { value, source: Source::DefaultFor(what) })
 }
 
 /// Starts a trainer as the settings say, for adapters where they say that nothing is learnt; what it learns goes to `stores`.
@@ -52,17 +63,14 @@ fn start_head(
     machine: &Machine,
     mut stores: Vec<CheckpointStore>,
 ) -> Result<TrainerTask> {
-    let (strategy, usual_rate) = match machine.settings.strategy.value {
-        LearningStrategy::Eagle => (Strategy::AllInt8, LAYER_LEARNING_RATE),
-        LearningStrategy::Frozen | LearningStrategy::Lora => {
-            (HeadTraining::default().strategy, LEARNING_RATE)
-        }
+    let strategy = match machine.settings.strategy.value {
+        LearningStrategy::Eagle => Strategy::AllInt8,
+        LearningStrategy::Frozen | LearningStrategy::Lora => HeadTraining::default().strategy,
     };
     if strategy == Strategy::AllInt8 {
         stores.truncate(1);
     }
-    let adamw = adamw(machine, usual_rate);
-    let training = HeadTraining { strategy, adamw, ..HeadTraining::default() };
+    let training = HeadTraining { strategy, adamw: adamw(machine), ..HeadTraining::default() };
     let options = TaskOptions { training, ..TaskOptions::default() };
     Ok(TrainerTask::start(
         head,
@@ -87,20 +95,17 @@ fn start_draft_model(
     if strategy.value == LearningStrategy::Eagle && matches!(strategy.source, Source::Flag(_)) {
         return Err(Error::NoLayerToLearn);
     }
-    let adamw = adamw(machine, MODEL_LEARNING_RATE);
     let options = TaskOptions {
-        training: DraftModelTraining { adamw, ..DraftModelTraining::default() },
+        training: DraftModelTraining { adamw: adamw(machine), ..DraftModelTraining::default() },
         ..TaskOptions::default()
     };
     let options = paced(options, machine, MODEL_ROWS_PER_BATCH);
     Ok(TrainerTask::start_draft_model(model, options, profiles(stores), may_work(machine))?)
 }
 
-/// Steps of the size that the settings say, or of the usual one.
-fn adamw(machine: &Machine, usual_rate: f32) -> AdamW {
-    let rate = &machine.settings.learning_rate;
-    let learning_rate = if rate.source == Source::Default { usual_rate } else { rate.value as f32 };
-    AdamW { learning_rate, ..AdamW::default() }
+/// Steps of the size that the settings say.
+fn adamw(machine: &Machine) -> AdamW {
+    AdamW { learning_rate: machine.settings.learning_rate.value as f32, ..AdamW::default() }
 }
 
 /// What the settings say of threads, batches and samples.

@@ -2,7 +2,7 @@
 
 use nano_reasoning_kernels::{Pool, stream_read_gb_per_s};
 
-use super::{Drafters, GenerationConfig, Speculation};
+use super::{Drafters, GenerationConfig, Speculation, learning};
 use crate::config::{ConfigFile, Environment, Setting, Settings, Source, forced_tier};
 use crate::hardware::{Bandwidth, Hardware, memory_bandwidth};
 use crate::store::Store;
@@ -64,9 +64,14 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Finds out who drafts for the model of the catalogue called `name`.
+    /// Finds out who drafts for the model of the catalogue called `name`, and how fast he learns.
     pub(super) fn settle(&mut self, speculation: &Speculation, name: &str) {
-        self.drafters = speculation.drafters(&self.settings, name);
+        let Self { settings, drafters, .. } = self;
+        *drafters = speculation.drafters(settings, name);
+        if !settings.learning_rate.source.is_set() {
+            let usual = learning::usual_rate(drafters, settings.strategy.value);
+            settings.learning_rate = usual.unwrap_or_else(|| settings.learning_rate.clone());
+        }
     }
 }
 

@@ -18,8 +18,6 @@ use crate::config::{LearningStrategy, Settings, Source};
 use crate::store::Resolved;
 use crate::{Error, Result, heads};
 
-/// Longest draft where nobody set one: longer ones cost more in a pass than they bring.
-const MAX_DRAFT: usize = 16;
 /// Tokens of its list that a head can always propose. With all 24,576 it accepts 0.9 % more tokens a pass (τ 3.27 against
 /// 3.25 over 30 development prompts), and a step takes 5.3 instead of 3.2 % of the target's pass (Zen 4, 2 threads, 2026-11).
 const HEAD_CORE_VOCAB: usize = 8_192;
@@ -104,12 +102,10 @@ impl FromStr for DrafterChoice {
 }
 
 impl Speculation {
-    /// What the decoder may do. A draft count that nobody set is no bound: the cost model finds the length.
+    /// What the decoder may do.
     pub(super) fn options(&self, machine: &Machine) -> SpeculationOptions {
-        let draft_count = &machine.settings.draft_count;
-        let is_set = draft_count.source != Source::Default;
         SpeculationOptions {
-            draft_count: if is_set { draft_count.value as usize } else { MAX_DRAFT },
+            draft_count: machine.settings.draft_count.value as usize,
             max_width: self.max_width.unwrap_or(2).max(1),
             is_fixed: self.is_fixed,
         }
