@@ -242,7 +242,7 @@ struct LearningArgs {
         help_heading = "Speculation and learning"
     )]
     gpu_utilization: Option<f64>,
-    /// Whether a neural accelerator is used
+    /// Whether a neural accelerator is used, by engines that can; this one computes on the CPU
     #[arg(
         long, global = true, value_name = "BOOL", hide_short_help = true, num_args = 0..=1, require_equals = true,
         default_missing_value = "true", help_heading = "Speculation and learning"

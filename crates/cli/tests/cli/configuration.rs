@@ -80,6 +80,21 @@ fn debugging_shows_causes() {
     assert!(ran.stderr.contains("\n  caused by: "), "{}", ran.stderr);
 }
 
+#[test]
+fn whoever_wants_the_npu_is_told_that_nothing_uses_it() {
+    let sandbox = Sandbox::new();
+    let said = "and this engine computes on the CPU alone; the setting is kept for engines that use an NPU";
+    let ran = sandbox.ask("--npu generate 5 -t 0");
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "6789\n"));
+    assert_eq!(ran.stderr, format!(" WARN hardware.enableNPUOffload (--npu) is true, {said}\n"));
+    assert!(sandbox.run("info --npu").printed().contains(said));
+    assert_eq!(sandbox.run("info --npu=false --json").json()["warnings"], serde_json::json!([]));
+    let path = sandbox.write(FILE, "{\"hardware\": {\"enableNPUOffload\": true}}");
+    let warnings = &sandbox.run("info --json").json()["warnings"];
+    let wanted = format!("hardware.enableNPUOffload ({}:1) is true, {said}", path.display());
+    assert_eq!(*warnings, serde_json::json!([wanted]));
+}
+
 /// A setting of `info --json`, as `VALUE (SOURCE)`.
 fn setting(info: &Value, section: &str, name: &str) -> String {
     let setting = &info[section][name];

@@ -55,7 +55,8 @@ impl Machine {
         let forced = forced_tier(&config.overrides, &file);
         let choice = tier::choose(&hardware, bandwidth, forced.value, store.catalogue())?;
         let settings = Settings::resolve(&config.overrides, &file, &choice, store.catalogue())?;
-        let warnings: Vec<String> = config.speculation.left_out(&settings)?.into_iter().collect();
+        let warnings = [config.speculation.left_out(&settings)?, no_npu(&settings)];
+        let warnings = warnings.into_iter().flatten().collect();
         let name = store.known_name(&settings.target_model_id.value);
         let drafters = Drafters::default();
         let mut machine =
@@ -73,6 +74,17 @@ impl Machine {
             settings.learning_rate = usual.unwrap_or_else(|| settings.learning_rate.clone());
         }
     }
+}
+
+/// What to say to somebody who wants the neural accelerator used.
+fn no_npu(settings: &Settings) -> Option<String> {
+    let Setting { value: is_wanted, source } = &settings.enable_npu_offload;
+    (*is_wanted && source.is_set()).then(|| {
+        format!(
+            "hardware.enableNPUOffload ({source}) is true, and this engine computes on the CPU alone; \
+             the setting is kept for engines that use an NPU"
+        )
+    })
 }
 
 fn measure(n_threads: usize) -> f64 {
