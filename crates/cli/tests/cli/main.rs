@@ -19,4 +19,5 @@ mod real_model;
 mod signals;
 mod store;
 mod terminal;
+mod trace;
 mod usage;

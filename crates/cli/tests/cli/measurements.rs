@@ -89,6 +89,72 @@ fn a_benchmark_has_speeds_of_both_ways_to_decode() {
     assert_eq!((&json["n_threads"], &json["n_decode_tokens"]), (&1.into(), &4.into()));
 }
 
+/// What the keys are said to mean.
+const DOCUMENTED: &str = include_str!("../../../../docs/json.md");
+
+/// The keys of an object, all of them documented.
+#[track_caller]
+fn documented(json: &Value) -> Vec<&str> {
+    let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    for key in &keys {
+        assert!(DOCUMENTED.contains(&format!("`{key}`")), "{key} is not documented");
+    }
+    keys
+}
+
+#[test]
+fn a_comparison_has_the_documented_keys() {
+    let sandbox = Sandbox::new();
+    let prompts = "{\"id\": 1, \"task\": \"code\", \"turns\": [\"3\"]}\n\
+                   {\"id\": 2, \"task\": \"chat\", \"turns\": [\"a\"]}\n";
+    let path = sandbox.write("prompts.jsonl", prompts);
+    let arguments = format!("benchmark --compare --prompts {} -m 80 --json", path.display());
+    let json = sandbox.ask(&format!("--drafter ngram --fixed-draft {arguments}")).json();
+    assert_eq!(
+        documented(&json),
+        [
+            "device",
+            "identical_output",
+            "iterations",
+            "max_tokens",
+            "model",
+            "n_answers",
+            "n_prompts",
+            "n_threads",
+            "speculative",
+            "speedup",
+            "standard",
+            "tasks",
+            "temperature",
+        ]
+    );
+    assert_eq!(json["identical_output"], true);
+    for task in ["code", "chat"] {
+        assert_eq!(
+            documented(&json["tasks"][task]),
+            ["identical_output", "n_answers", "speculative", "speedup", "standard"]
+        );
+    }
+    for way in ["standard", "speculative"] {
+        assert_eq!(
+            documented(&json[way]),
+            [
+                "acceptance_rate",
+                "decode_s",
+                "mean_accepted_length",
+                "n_tokens",
+                "prefill_tokens_per_second",
+                "tokens_per_second",
+            ]
+        );
+        assert_eq!(json[way]["n_tokens"], 6 + 80);
+    }
+    assert_eq!(json["standard"]["acceptance_rate"], Value::Null);
+    assert_eq!(json["standard"]["mean_accepted_length"], 1.0);
+    assert!(json["speculative"]["acceptance_rate"].as_f64().unwrap() > 0.2, "{json:#}");
+    assert!(json["speculative"]["mean_accepted_length"].as_f64().unwrap() > 1.5, "{json:#}");
+}
+
 #[test]
 fn prompts_of_a_file_are_told_by_task() {
     let sandbox = Sandbox::new();
