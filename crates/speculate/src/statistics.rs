@@ -76,6 +76,39 @@ impl SpeculationStatistics {
         (self.plain_s > 0.0 && self.total_s() > 0.0).then(|| self.plain_s / self.total_s())
     }
 
+    /// Adds other sums; drafters of the same name are one.
+    pub fn merge(&mut self, other: &Self) {
+        self.n_verifies += other.n_verifies;
+        self.n_emitted += other.n_emitted;
+        self.n_accepted += other.n_accepted;
+        self.n_drafted += other.n_drafted;
+        grow(&mut self.accepted_lengths, other.accepted_lengths.len());
+        for (own, n) in self.accepted_lengths.iter_mut().zip(&other.accepted_lengths) {
+            *own += n;
+        }
+        grow(&mut self.positions, other.positions.len());
+        for (own, position) in self.positions.iter_mut().zip(&other.positions) {
+            own.n_drafted += position.n_drafted;
+            own.n_accepted += position.n_accepted;
+        }
+        for drafter in &other.drafters {
+            match self.drafters.iter_mut().find(|own| own.name == drafter.name) {
+                Some(own) => {
+                    own.n_drafts += drafter.n_drafts;
+                    own.n_proposed += drafter.n_proposed;
+                    own.n_accepted += drafter.n_accepted;
+                    own.draft_s += drafter.draft_s;
+                }
+                None => self.drafters.push(drafter.clone()),
+            }
+        }
+        self.draft_s += other.draft_s;
+        self.verify_s += other.verify_s;
+        self.sample_s += other.sample_s;
+        self.other_s += other.other_s;
+        self.plain_s += other.plain_s;
+    }
+
     /// Adds a cycle's acceptance.
     pub(crate) fn add(&mut self, num_emitted: usize, num_accepted: usize, draft_len: usize) {
         self.n_verifies += 1;
@@ -156,5 +189,33 @@ mod tests {
         assert_eq!(statistics.mean_accepted_length(), Some(12.0 / 5.0));
         assert_eq!(statistics.acceptance_rate(), Some(8.0 / 13.0));
         assert_eq!(statistics.since(&SpeculationStatistics::default()), statistics);
+    }
+
+    #[test]
+    fn what_is_merged_is_there_twice() {
+        let drafter = |name: &str, n_accepted| DrafterStatistics {
+            name: name.to_owned(),
+            n_drafts: 3,
+            n_proposed: 9,
+            n_accepted,
+            draft_s: 0.5,
+        };
+        let mut statistics = SpeculationStatistics { verify_s: 2.0, plain_s: 4.0, ..Default::default() };
+        statistics.drafters = vec![drafter("head", 4), drafter("ngram", 2)];
+        statistics.add(3, 2, 4);
+        statistics.add(1, 0, 2);
+        let mut sums = SpeculationStatistics { drafters: vec![drafter("ngram", 1)], ..Default::default() };
+        let ngram = sums.clone();
+        sums.merge(&statistics);
+        let names: Vec<_> =
+            sums.drafters.iter().map(|drafter| (&*drafter.name, drafter.n_accepted)).collect();
+        assert_eq!(names, [("ngram", 3), ("head", 4)]);
+        let mut twice = statistics.clone();
+        twice.merge(&statistics);
+        assert_eq!(twice.since(&statistics), statistics);
+        // In any order, but for that of the drafters.
+        statistics.merge(&ngram);
+        statistics.drafters.reverse();
+        assert_eq!(statistics, sums);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{anyhow, bail};
-use nano_reasoning::{Answer, DistillPrompt, GenerationConfig, Message};
+use nano_reasoning::{Answer, DistillPrompt, GenerationConfig, Message, SpeculationStatistics};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,13 +29,10 @@ pub(crate) struct Prompt {
 pub(super) struct Sums {
     pub(super) n_answers: usize,
     pub(super) n_tokens: usize,
-    n_decode_tokens: u64,
     decode_s: f64,
     n_prefill_tokens: usize,
     prefill_s: f64,
-    n_verifies: u64,
-    n_drafted: u64,
-    n_accepted: u64,
+    speculation: SpeculationStatistics,
 }
 
 /// Answers without speculation, with it, and whether they were the same.
@@ -171,52 +168,40 @@ impl Sums {
         Self {
             n_answers: 1,
             n_tokens: answer.tokens.len(),
-            n_decode_tokens: answer.speculation.n_emitted,
             decode_s: answer.decode_s,
             n_prefill_tokens: answer.n_prompt_tokens - answer.n_cached_tokens,
             prefill_s: answer.prefill_s,
-            n_verifies: answer.speculation.n_verifies,
-            n_drafted: answer.speculation.n_drafted,
-            n_accepted: answer.speculation.n_accepted,
+            speculation: answer.speculation.clone(),
         }
     }
 
     pub(super) fn add(&mut self, other: &Self) {
         self.n_answers += other.n_answers;
         self.n_tokens += other.n_tokens;
-        self.n_decode_tokens += other.n_decode_tokens;
         self.decode_s += other.decode_s;
         self.n_prefill_tokens += other.n_prefill_tokens;
         self.prefill_s += other.prefill_s;
-        self.n_verifies += other.n_verifies;
-        self.n_drafted += other.n_drafted;
-        self.n_accepted += other.n_accepted;
+        self.speculation.merge(&other.speculation);
     }
 
     /// An answer of `n_tokens` at 10 tokens a second.
     #[cfg(test)]
     pub(super) fn made_up(n_tokens: u64, n_drafted: u64, n_accepted: u64) -> Self {
-        let (n_decode_tokens, decode_s) = (n_tokens, n_tokens as f64 / 10.0);
-        Self {
-            n_tokens: n_tokens as usize,
-            n_decode_tokens,
-            decode_s,
-            n_drafted,
-            n_accepted,
-            ..Self::default()
-        }
+        let (n_emitted, decode_s) = (n_tokens, n_tokens as f64 / 10.0);
+        let speculation = SpeculationStatistics { n_emitted, n_drafted, n_accepted, ..Default::default() };
+        Self { n_tokens: n_tokens as usize, decode_s, speculation, ..Self::default() }
     }
 
     pub(super) fn tokens_per_second(&self) -> f64 {
-        rate(self.n_decode_tokens as f64, self.decode_s)
+        rate(self.speculation.n_emitted as f64, self.decode_s)
     }
 
     pub(super) fn acceptance_rate(&self) -> Option<f64> {
-        (self.n_drafted > 0).then(|| self.n_accepted as f64 / self.n_drafted as f64)
+        self.speculation.acceptance_rate()
     }
 
     pub(super) fn mean_accepted_length(&self) -> f64 {
-        rate(self.n_decode_tokens as f64, self.n_verifies as f64)
+        self.speculation.mean_accepted_length().unwrap_or(0.0)
     }
 
     pub(super) fn json(&self) -> Value {
@@ -228,6 +213,38 @@ impl Sums {
             "acceptance_rate": self.acceptance_rate(),
             "mean_accepted_length": self.mean_accepted_length(),
         })
+    }
+
+    /// [`Self::json`], and who drafted what, how much of it was taken, and where the time went.
+    fn drafted_json(&self) -> Value {
+        let speculation = &self.speculation;
+        let positions =
+            speculation.positions.iter().map(|position| ratio(position.n_accepted, position.n_drafted));
+        let drafters = speculation.drafters.iter().map(|drafter| {
+            json!({
+                "name": drafter.name,
+                "n_drafts": drafter.n_drafts,
+                "n_proposed": drafter.n_proposed,
+                "n_accepted": drafter.n_accepted,
+                "acceptance_rate": ratio(drafter.n_accepted, drafter.n_proposed),
+                "share_of_accepted": ratio(drafter.n_accepted, speculation.n_accepted),
+                "draft_s": drafter.draft_s,
+            })
+        });
+        let share = |seconds: f64| rate(seconds, speculation.total_s());
+        let mut json = self.json();
+        json["n_drafts"] = speculation.positions.first().map_or(0, |first| first.n_drafted).into();
+        json["n_draft_tokens"] = speculation.n_drafted.into();
+        json["n_accepted_tokens"] = speculation.n_accepted.into();
+        json["acceptance_rate_per_position"] = positions.collect();
+        json["drafters"] = drafters.collect();
+        json["time_share"] = json!({
+            "draft": share(speculation.draft_s),
+            "verify": share(speculation.verify_s),
+            "sample": share(speculation.sample_s),
+            "other": share(speculation.other_s),
+        });
+        json
     }
 }
 
@@ -247,8 +264,8 @@ impl Both {
         let mut line = format!("{task:width$} {:7.1} tokens/s", self.standard.tokens_per_second());
         if compares {
             let speculative = &self.speculative;
-            let tau = rate(speculative.n_decode_tokens as f64, speculative.n_verifies as f64);
-            let accepted = 100.0 * rate(speculative.n_accepted as f64, speculative.n_drafted as f64);
+            let tau = speculative.mean_accepted_length();
+            let accepted = 100.0 * speculative.acceptance_rate().unwrap_or(0.0);
             line += &format!(
                 ", {:7.1} with speculation: {:5.2} ×, τ {tau:4.2}, accepted {accepted:3.0} %, {}",
                 speculative.tokens_per_second(),
@@ -266,12 +283,17 @@ impl Both {
             "n_answers": self.standard.n_answers,
         });
         if compares {
-            json["speculative"] = self.speculative.json();
+            json["speculative"] = self.speculative.drafted_json();
             json["speedup"] = self.speedup().into();
             json["identical_output"] = (self.n_different == 0).into();
         }
         json
     }
+}
+
+/// A part of all; `None` of nothing.
+fn ratio(n: u64, of: u64) -> Option<f64> {
+    (of > 0).then(|| n as f64 / of as f64)
 }
 
 pub(super) fn rate(n: f64, per: f64) -> f64 {

@@ -135,24 +135,65 @@ fn a_comparison_has_the_documented_keys() {
             ["identical_output", "n_answers", "speculative", "speedup", "standard"]
         );
     }
-    for way in ["standard", "speculative"] {
-        assert_eq!(
-            documented(&json[way]),
-            [
-                "acceptance_rate",
-                "decode_s",
-                "mean_accepted_length",
-                "n_tokens",
-                "prefill_tokens_per_second",
-                "tokens_per_second",
-            ]
-        );
-        assert_eq!(json[way]["n_tokens"], 6 + 80);
-    }
-    assert_eq!(json["standard"]["acceptance_rate"], Value::Null);
-    assert_eq!(json["standard"]["mean_accepted_length"], 1.0);
-    assert!(json["speculative"]["acceptance_rate"].as_f64().unwrap() > 0.2, "{json:#}");
-    assert!(json["speculative"]["mean_accepted_length"].as_f64().unwrap() > 1.5, "{json:#}");
+    let (standard, speculative) = (&json["standard"], &json["speculative"]);
+    assert_eq!(
+        documented(standard),
+        [
+            "acceptance_rate",
+            "decode_s",
+            "mean_accepted_length",
+            "n_tokens",
+            "prefill_tokens_per_second",
+            "tokens_per_second",
+        ]
+    );
+    assert_eq!((&standard["n_tokens"], &speculative["n_tokens"]), (&86.into(), &86.into()));
+    assert_eq!(standard["acceptance_rate"], Value::Null);
+    assert_eq!(standard["mean_accepted_length"], 1.0);
+    assert!(speculative["acceptance_rate"].as_f64().unwrap() > 0.2, "{json:#}");
+    assert!(speculative["mean_accepted_length"].as_f64().unwrap() > 1.5, "{json:#}");
+}
+
+#[test]
+fn a_comparison_says_what_became_of_drafts_and_where_the_time_went() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("prompts.jsonl", "{\"id\": 2, \"task\": \"chat\", \"turns\": [\"a\"]}\n");
+    let arguments = format!("benchmark --compare --prompts {} -m 120 --json", path.display());
+    let json = sandbox.ask(&format!("--drafter ngram --fixed-draft {arguments}")).json();
+    let drafts = &json["tasks"]["chat"]["speculative"];
+    assert_eq!(
+        documented(drafts),
+        [
+            "acceptance_rate",
+            "acceptance_rate_per_position",
+            "decode_s",
+            "drafters",
+            "mean_accepted_length",
+            "n_accepted_tokens",
+            "n_draft_tokens",
+            "n_drafts",
+            "n_tokens",
+            "prefill_tokens_per_second",
+            "time_share",
+            "tokens_per_second",
+        ]
+    );
+    let number = |json: &Value| json.as_f64().unwrap_or_else(|| panic!("{drafts:#}"));
+    let (n_accepted, n_drafted) = (number(&drafts["n_accepted_tokens"]), number(&drafts["n_draft_tokens"]));
+    assert!(n_accepted > 60.0 && number(&drafts["n_drafts"]) >= 5.0, "{drafts:#}");
+    assert!((number(&drafts["acceptance_rate"]) - n_accepted / n_drafted).abs() < 1e-9);
+    let positions = drafts["acceptance_rate_per_position"].as_array().unwrap();
+    assert_eq!(positions.len(), 16);
+    assert!(positions.iter().all(|rate| (0.0..=1.0).contains(&number(rate))), "{drafts:#}");
+    let [ngram] = &drafts["drafters"].as_array().unwrap()[..] else { panic!("{drafts:#}") };
+    assert_eq!(
+        documented(ngram),
+        ["acceptance_rate", "draft_s", "n_accepted", "n_drafts", "n_proposed", "name", "share_of_accepted"]
+    );
+    assert_eq!((&ngram["name"], &ngram["share_of_accepted"]), (&"ngram".into(), &1.0.into()));
+    assert_eq!(documented(&drafts["time_share"]), ["draft", "other", "sample", "verify"]);
+    let total: f64 = drafts["time_share"].as_object().unwrap().values().map(number).sum();
+    assert!((total - 1.0).abs() < 1e-9 && number(&drafts["time_share"]["verify"]) > 0.0, "{drafts:#}");
 }
 
 #[test]
