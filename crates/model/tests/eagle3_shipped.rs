@@ -1,9 +1,12 @@
 //! The head that ships, beside the model it was trained for, where the cache has that.
 
+#[path = "../../text/tests/stored/mod.rs"]
+mod stored;
+
 use nano_reasoning_engine::{DraftHead, LogitRows, TargetModel, TokenTree, argmax};
 use nano_reasoning_gguf::GgufFile;
 use nano_reasoning_model::{CpuModel, Eagle3Head, HeadOptions, LoadOptions};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const TARGET: &str = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf";
 const HEAD: &str = "../../assets/heads/qwen2.5-coder-1.5b.eagle3.gguf";
@@ -19,13 +22,7 @@ const FUNCTIONS: &[u32] = &[
 /// says 66.5 % for coding and 84.7 % for HumanEval.
 #[test]
 fn the_shipped_head_drafts_what_its_model_says() {
-    let cache = std::env::var_os("NANO_REASONING_CACHE").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/nano-reasoning/models"))
-    });
-    let Some(path) = cache.map(|cache| cache.join(TARGET)).filter(|path| path.is_file()) else {
-        eprintln!("skipped: {TARGET} is not there");
-        return;
-    };
+    let Some(path) = stored::stored(TARGET) else { return };
     let model = CpuModel::load(path, &LoadOptions::default()).unwrap();
     let file = GgufFile::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(HEAD)).unwrap();
     let mut head = Eagle3Head::from_gguf(&file, &model, 200, &HeadOptions::default()).unwrap();

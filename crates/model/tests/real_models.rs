@@ -2,9 +2,11 @@
 //! the same file and prompt, at temperature 0. Each step was won by at least 0.35 nats, far more than what
 //! rounding moves.
 
+#[path = "../../text/tests/stored/mod.rs"]
+mod stored;
+
 use nano_reasoning_engine::{LogitRows, TargetModel, TokenTree, argmax};
 use nano_reasoning_model::{CpuModel, LoadOptions};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 /// "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12," goes on with " 13, 14, 15, 16, 17, 18,".
@@ -41,17 +43,9 @@ const QWEN_FUNCTIONS: (&[u32], &[u32]) = (
     ],
 );
 
-/// The model, or `None` with a note where it is not in the cache.
+/// The model, or `None` with a note where it is not in the store.
 fn load(file: &str) -> Option<Arc<CpuModel>> {
-    let cache = std::env::var_os("NANO_REASONING_CACHE").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache/nano-reasoning/models"))
-    })?;
-    let path = cache.join(file);
-    if !path.is_file() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(CpuModel::load(path, &LoadOptions::default()).unwrap())
+    Some(CpuModel::load(stored::stored(file)?, &LoadOptions::default()).unwrap())
 }
 
 fn greedy(model: &Arc<CpuModel>, prompt: &[u32], n_tokens: usize) -> Vec<u32> {

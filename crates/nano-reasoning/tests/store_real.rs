@@ -1,12 +1,15 @@
 //! A real model from real sources. Downloads some 93 MB, so only where `NANO_REASONING_TEST_PULL=1` asks
 //! for it.
 
+#[path = "../../text/tests/stored/mod.rs"]
+mod stored;
+
 use nano_reasoning::store::{Phase, Store, Update};
 
 #[test]
 fn smollm2_comes_from_whatever_source_there_is() {
     if std::env::var("NANO_REASONING_TEST_PULL").as_deref() != Ok("1") {
-        eprintln!("skipped: set NANO_REASONING_TEST_PULL=1 to download a model");
+        stored::say_skipped("set NANO_REASONING_TEST_PULL=1 to download a model");
         return;
     }
     let root = tempfile::tempdir().unwrap();

@@ -3,13 +3,13 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use super::common::{Ran, Sandbox};
+use super::common::{Ran, Sandbox, say_skipped};
 
 /// The device that is always full; says so and is `None` if the system has none.
 fn full_disk() -> Option<File> {
     let file = File::options().write(true).open("/dev/full").ok();
     if file.is_none() {
-        eprintln!("skipped: there is no /dev/full here");
+        say_skipped("there is no /dev/full here");
     }
     file
 }

@@ -4,9 +4,11 @@ use std::fs;
 
 use super::common::{Ran, Sandbox, stored};
 
+const FILE: &str = "smollm2-135m-instruct-q4_1.gguf";
+
 /// What the command prints with SmolLM2 as its model.
 fn ask(arguments: &str, input: &str) -> Option<Ran> {
-    let path = stored("smollm2-135m-instruct-q4_1.gguf", "smollm2-135m")?;
+    let path = stored(FILE)?;
     let sandbox = Sandbox::new();
     let arguments = format!("--model {} --threads 2 {arguments}", path.display());
     Some(Ran::with_input(&mut sandbox.command(&arguments), input.as_bytes()))
@@ -41,7 +43,7 @@ fn it_reads_the_conversation_and_not_the_last_line_alone() {
 
 #[test]
 fn learning_is_measured_and_drawn() {
-    let Some(path) = stored("smollm2-135m-instruct-q4_1.gguf", "smollm2-135m") else { return };
+    let Some(path) = stored(FILE) else { return };
     let sandbox = Sandbox::new();
     let line = |i: usize| format!("{{\"id\":{i},\"task\":\"count\",\"turns\":[\"Count to {i}.\"]}}\n");
     sandbox.write("train.jsonl", (3..8).map(line).collect::<String>());

@@ -2,10 +2,14 @@
 
 pub(crate) mod alphabet;
 pub(crate) mod hub;
+#[path = "../../../../text/tests/stored/mod.rs"]
+mod stored;
+
+pub(crate) use stored::{say_skipped, stored};
 
 use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::thread;
@@ -171,16 +175,4 @@ fn bandwidth() -> Option<&'static [u8]> {
         fs::read(sandbox.store().join("bandwidth.json")).ok()
     });
     measured.as_deref()
-}
-
-/// A model of the user's own store; says so and is `None` if it is not there.
-pub(crate) fn stored(file: &str, name: &str) -> Option<PathBuf> {
-    let home = || std::env::home_dir().map(|home| home.join(".cache/nano-reasoning/models"));
-    let store = std::env::var_os("NANO_REASONING_CACHE").map(PathBuf::from).or_else(home)?;
-    let path = Path::new(&store).join(file);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {name} is not in {}; get it with: nano-reasoning pull {name}", store.display());
-    None
 }
