@@ -18,8 +18,8 @@ pub struct Drafters {
 }
 
 impl Speculation {
-    /// Who drafts for the model of the catalogue called `name`. Beside a head the usual draft model is left out: a head
-    /// drafts as well for a tenth of the time. One that somebody named drafts, too, where it pays.
+    /// Who drafts for the model of the catalogue called `name`. Beside a head the usual draft model is left out: its
+    /// step takes some ten times as long. One that somebody named drafts, too, where it pays.
     pub(super) fn drafters(&self, settings: &Settings, name: &str) -> Drafters {
         if self.is_off(settings) {
             return Drafters::default();
