@@ -294,6 +294,9 @@ pub(crate) struct AnswerArgs {
     /// Text that ends the answer; may be given more than once
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
+    /// Id of a token that ends the answer; may be given more than once
+    #[arg(long, value_name = "ID", allow_negative_numbers = true)]
+    stop_token: Vec<u32>,
     /// How the model shall behave
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
@@ -545,6 +548,7 @@ impl GlobalArgs {
             repetition_penalty: answer.repeat_penalty,
             seed: answer.seed,
             stop: answer.stop.clone(),
+            stop_tokens: answer.stop_token.clone(),
         };
         Ok(GenerationConfig {
             overrides,

@@ -281,6 +281,14 @@ pub enum Error {
     /// An answer was asked for before a model was loaded.
     #[error("no model is loaded; call initialize first")]
     NotInitialized,
+    /// A token that shall end answers is none of the model's.
+    #[error("stop token {token} is outside the model's vocabulary; wanted an id below {vocab_size}")]
+    StopToken {
+        /// The id.
+        token: u32,
+        /// How many ids the model has.
+        vocab_size: usize,
+    },
     /// A profile's name that is no folder's.
     #[error(
         "'{name}' cannot be a profile's name; wanted letters, digits, '.', '_' and '-', not starting with '.'"

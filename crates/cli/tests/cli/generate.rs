@@ -86,6 +86,36 @@ fn a_stop_text_ends_the_answer_before_it() {
 }
 
 #[test]
+fn a_stop_token_ends_the_answer_before_it_and_cuts_a_draft() {
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        sandbox.ask("generate a -t 0 -m 40 --stop-token 122 --stop-token 106").printed(),
+        "bcdefghi\n"
+    );
+    // The prompt's pass may end it, too.
+    assert_eq!(sandbox.ask("generate a -t 0 --stop-token 98").printed(), "");
+    // Whoever has seen the alphabet drafts beyond the token.
+    let arguments =
+        "--drafter ngram --fixed-draft generate abcdefghijklmnopqrstuvwxyza -t 0 --stop-token 106";
+    let command = format!("--model {} --threads 1 {arguments}", sandbox.alphabet());
+    let ran = Ran::of(sandbox.command(&command).env("NANO_REASONING_DEBUG", "1").output().unwrap());
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(0), "bcdefghi\n"), "{}", ran.stderr);
+    let cycle = ran.stderr.lines().rfind(|line| line.starts_with('{')).unwrap();
+    let cycle: serde_json::Value = serde_json::from_str(cycle).unwrap();
+    let drafted: Vec<_> = cycle["draft"].as_array().unwrap().iter().map(|node| &node["token"]).collect();
+    let place = drafted.iter().position(|token| **token == 106).unwrap_or_else(|| panic!("{cycle}"));
+    assert!(place + 1 < drafted.len(), "{cycle}");
+    assert_eq!(cycle["emitted"].as_array().unwrap().last().unwrap(), 106);
+}
+
+#[test]
+fn a_stop_token_that_the_model_has_not_is_refused() {
+    let refused = |id: &str, code| Sandbox::new().ask(&format!("generate a --stop-token {id}")).refusal(code);
+    insta::assert_snapshot!(refused("257", 1), @"stop token 257 is outside the model's vocabulary; wanted an id below 257");
+    assert!(refused("-1", 2).starts_with("invalid value '-1' for '--stop-token <ID>'"));
+}
+
+#[test]
 fn the_configuration_file_sets_the_length() {
     let sandbox = Sandbox::new();
     let config = "{\"generation\": {\"maxTokens\": 3, \"temperature\": 0}}";

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct Answer {
     /// The text.
     pub text: String,
-    /// Its tokens, an end token not among them.
+    /// Its tokens, an end or stop token not among them.
     pub tokens: Vec<u32>,
     /// Why it ended.
     pub finish_reason: FinishReason,
@@ -28,7 +28,7 @@ pub struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
-    /// The model said so, or a stop string came.
+    /// The model said so, or a stop token or string came.
     Stop,
     /// It is as long as it may be.
     MaxTokens,

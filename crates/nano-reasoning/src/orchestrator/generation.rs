@@ -28,6 +28,8 @@ pub struct Sampling {
     pub seed: Option<u64>,
     /// Texts that end an answer; they are not part of it.
     pub stop: Vec<String>,
+    /// Tokens that end an answer, beside the model's own; they are not part of it.
+    pub stop_tokens: Vec<u32>,
 }
 
 impl Sampling {
@@ -37,7 +39,17 @@ impl Sampling {
         Ok(self.params(0.7).validate()?)
     }
 
-    pub(super) fn params(&self, default_temperature: f64) -> SamplingParams {
+    /// # Errors
+    /// [`crate::Error::StopToken`] for an id that `tokenizer` does not know.
+    pub(super) fn check_tokens(&self, tokenizer: &Tokenizer) -> Result<()> {
+        let vocab_size = tokenizer.vocab_size();
+        match self.stop_tokens.iter().find(|&&token| token as usize >= vocab_size) {
+            Some(&token) => Err(crate::Error::StopToken { token, vocab_size }),
+            None => Ok(()),
+        }
+    }
+
+    fn params(&self, default_temperature: f64) -> SamplingParams {
         let default = SamplingParams::default();
         SamplingParams {
             temperature: self.temperature.unwrap_or(default_temperature as f32),
@@ -51,18 +63,18 @@ impl Sampling {
     }
 }
 
-/// Answers `prompt`.
+/// Answers `prompt`, at `default_temperature` unless `sampling` has another.
 pub(super) fn answer(
     engine: &mut Engine,
     prompt: &[u32],
     max_tokens: usize,
-    params: SamplingParams,
-    stop: &[String],
+    sampling: &Sampling,
+    default_temperature: f64,
     on_piece: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Answer> {
-    let mut sampler = Sampler::new(params)?;
+    let mut sampler = Sampler::new(sampling.params(default_temperature))?;
     let mut history = prompt.to_vec();
-    let mut output = Output::new(stop);
+    let mut output = Output::new(sampling);
     let context_len = engine.target.shape().context_len;
     if prompt.len() > context_len {
         let (wanted, used) = (prompt.len(), 0);
@@ -109,7 +121,7 @@ pub(super) fn answer(
         engine.end_answer(&history, prompt.len());
     }
     let mut tokens = history.split_off(prompt.len());
-    tokens.pop_if(|token| engine.tokenizer.is_end(*token));
+    tokens.pop_if(|token| ends(&engine.tokenizer, sampling, *token));
     let text = output.finish(on_piece);
     Ok(Answer {
         text,
@@ -123,19 +135,26 @@ pub(super) fn answer(
     })
 }
 
-/// Tokens to whole characters, up to a stop string.
-struct Output {
+/// Whether an answer ends before `token`.
+fn ends(tokenizer: &Tokenizer, sampling: &Sampling, token: u32) -> bool {
+    tokenizer.is_end(token) || sampling.stop_tokens.contains(&token)
+}
+
+/// Tokens to whole characters, up to a stop token or string.
+struct Output<'a> {
+    sampling: &'a Sampling,
     stream: TokenStream,
     stops: StopStrings,
     text: String,
     is_stopped: bool,
 }
 
-impl Output {
-    fn new(stop: &[String]) -> Self {
+impl<'a> Output<'a> {
+    fn new(sampling: &'a Sampling) -> Self {
         Self {
+            sampling,
             stream: TokenStream::new(),
-            stops: StopStrings::new(stop),
+            stops: StopStrings::new(&sampling.stop),
             text: String::new(),
             is_stopped: false,
         }
@@ -148,7 +167,7 @@ impl Output {
         token: u32,
         on_piece: &mut dyn FnMut(&str) -> bool,
     ) -> Option<FinishReason> {
-        if tokenizer.is_end(token) {
+        if ends(tokenizer, self.sampling, token) {
             return Some(FinishReason::Stop);
         }
         let piece = self.stops.push(self.stream.push(tokenizer, token));

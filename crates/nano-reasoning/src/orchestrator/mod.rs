@@ -99,7 +99,9 @@ impl Orchestrator {
             Some(id) => Some(machine.store.ensure(id, progress)?),
             None => None,
         };
-        self.engine = Some(Engine::load(&resolved, draft_model.as_ref(), machine, &self.config)?);
+        let engine = Engine::load(&resolved, draft_model.as_ref(), machine, &self.config)?;
+        self.config.sampling.check_tokens(&engine.tokenizer)?;
+        self.engine = Some(engine);
         Ok(())
     }
 
@@ -130,13 +132,12 @@ impl Orchestrator {
     ) -> Result<Answer> {
         let (engine, machine) = (self.engine.as_mut(), self.machine.as_ref());
         let (Some(engine), Some(machine)) = (engine, machine) else { return Err(Error::NotInitialized) };
-        let params = self.config.sampling.params(machine.settings.temperature.value);
+        let (sampling, temperature) = (&self.config.sampling, machine.settings.temperature.value);
         let tokens = engine.encode(messages)?;
-        let stop = &self.config.sampling.stop;
         let answer = {
             // Whoever waits for an answer comes first.
             let _pause = engine.trainer().map(TrainerTask::pause);
-            generation::answer(engine, &tokens, max_tokens, params, stop, &mut on_piece)?
+            generation::answer(engine, &tokens, max_tokens, sampling, temperature, &mut on_piece)?
         };
         self.statistics.add(&answer, engine.decoder().statistics());
         Ok(answer)
@@ -151,7 +152,7 @@ impl Orchestrator {
         on_piece: &mut dyn FnMut(&str) -> bool,
     ) -> Result<Answer> {
         let engine = self.engine.as_mut().ok_or(Error::NotInitialized)?;
-        generation::answer(engine, tokens, max_tokens, sampling.params(0.0), &[], on_piece)
+        generation::answer(engine, tokens, max_tokens, sampling, 0.0, on_piece)
     }
 
     /// What was asked for.
@@ -162,9 +163,13 @@ impl Orchestrator {
     /// How tokens are drawn from now on.
     ///
     /// # Errors
-    /// [`Error::Sampling`] if a value is out of range; nothing is changed then.
+    /// [`Error::Sampling`] if a value is out of range, [`Error::StopToken`] if the model has none of that id; nothing is
+    /// changed then.
     pub fn set_sampling(&mut self, sampling: Sampling) -> Result<()> {
         sampling.check()?;
+        if let Some(engine) = &self.engine {
+            sampling.check_tokens(&engine.tokenizer)?;
+        }
         self.config.sampling = sampling;
         Ok(())
     }
