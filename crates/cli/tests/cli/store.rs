@@ -1,14 +1,25 @@
 //! Getting, listing and removing models, without any network but our own.
 
 use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::common::{Ran, Sandbox, alphabet, hub};
+use rustix::process::Signal;
+
+use super::common::{PATIENCE, Ran, Sandbox, alphabet, hub, start};
+use super::signals::send;
 
 /// A command that asks the Hub at `endpoint`.
-fn online(sandbox: &Sandbox, arguments: &str, endpoint: &str) -> Ran {
+fn online_command(sandbox: &Sandbox, arguments: &str, endpoint: &str) -> Command {
     let mut command = sandbox.command(arguments);
     command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", endpoint);
-    Ran::of(command.output().unwrap())
+    command
+}
+
+/// What it did.
+fn online(sandbox: &Sandbox, arguments: &str, endpoint: &str) -> Ran {
+    Ran::of(online_command(sandbox, arguments, endpoint).output().unwrap())
 }
 
 #[test]
@@ -60,6 +71,41 @@ fn a_download_that_is_not_what_was_promised_is_removed() {
     );
     assert_eq!(sandbox.names(".cache/nano-reasoning/models"), [".partial", "bandwidth.json"]);
     assert_eq!(sandbox.names(".cache/nano-reasoning/models/.partial"), [""; 0]);
+}
+
+#[test]
+fn a_signal_during_a_download_keeps_what_came_and_the_next_run_goes_on() {
+    let answering = "--model own/model generate 5 -t 0";
+    for (command, signal, code) in [("pull own/model", Signal::INT, 130), (answering, Signal::TERM, 143)] {
+        let sandbox = Sandbox::new();
+        let bytes = alphabet::bytes();
+        let (address, starts) = hub::serve_slowly(bytes.clone());
+        let child = start(&mut online_command(&sandbox, command, &address));
+        let part = sandbox.store().join(".partial/own--model--model.gguf.part");
+        let came = || fs::read(&part).unwrap_or_default();
+        let started = Instant::now();
+        while came().len() < bytes.len() / 2 {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "{:?}",
+                sandbox.names(".cache/nano-reasoning/models/.partial")
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        send(&child, signal);
+        let ran = Ran::of(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(code), ""), "{ran:?}");
+        assert_eq!(ran.stderr, "stopped downloading 'own/model'; what was downloaded is kept\n");
+        assert_eq!(sandbox.names(".cache/nano-reasoning/models"), [".partial", "bandwidth.json"]);
+        let kept = came();
+        assert!(kept.len() < bytes.len() && bytes.starts_with(&kept), "{} bytes", kept.len());
+
+        let ran = online(&sandbox, answering, &address);
+        assert_eq!(ran.printed(), "6789\n");
+        assert_eq!(starts.try_iter().collect::<Vec<_>>(), [0, kept.len()]);
+        assert_eq!(fs::read(sandbox.store().join("own--model/model.gguf")).unwrap(), bytes);
+        assert_eq!(sandbox.names(".cache/nano-reasoning/models/.partial"), [""; 0]);
+    }
 }
 
 #[test]
