@@ -2,11 +2,12 @@
 
 use super::prompts::PROMPTS;
 use super::server::Server;
-use super::{Bench, Model, llama_cpp};
+use super::{Bench, Model, exact, llama_cpp};
 use crate::workspace;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Command;
 
 const MAX_TOKENS: usize = 48;
 /// Eight chunks of 512 tokens, of each of which the second half is compared: 2,040 tokens.
@@ -18,11 +19,15 @@ const TEXT_BYTES: [(&str, usize); 2] = [("md", 8_000), ("rs", 16_000)];
 /// What the comparison found.
 pub(super) struct Compared {
     pub(super) answers: Vec<Answers>,
-    /// In nats.
+    /// Ours to llama.cpp, in nats.
     pub(super) mean_kl: f64,
     /// llama.cpp's own, between its two ways to compute attention: how far apart rounding alone takes
     /// two engines that are both right.
     pub(super) their_mean_kl: f64,
+    /// Ours to llama.cpp with the same weights as 32-bit numbers, for which it rounds nothing.
+    pub(super) mean_kl_to_exact: f64,
+    /// llama.cpp's to the same.
+    pub(super) their_mean_kl_to_exact: f64,
     /// All that the comparison of distributions says.
     kl: String,
 }
@@ -55,6 +60,8 @@ impl Compared {
             "answers": answers.collect::<Vec<_>>(),
             "mean_kl": self.mean_kl,
             "llama_cpp_mean_kl_without_flash_attention": self.their_mean_kl,
+            "mean_kl_to_exact": self.mean_kl_to_exact,
+            "llama_cpp_mean_kl_to_exact": self.their_mean_kl_to_exact,
             "kl": self.kl,
         })
     }
@@ -66,12 +73,17 @@ impl Compared {
 /// If a program fails or prints what is not expected.
 pub(super) fn run(bench: &Bench, model: &Model) -> anyhow::Result<Compared> {
     let answers = greedy(bench, model)?;
-    let (kl, theirs) = kl_divergence(bench, model)?;
-    println!("{kl}");
-    let mean_kl = kl.split_once("mean KL ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
-    let mean_kl = mean_kl.with_context(|| format!("no mean KL in '{kl}'"))?;
-    let their_mean_kl = mean_of_theirs(&theirs).context("llama-perplexity gives no mean KLD")?;
-    Ok(Compared { answers, mean_kl, their_mean_kl, kl })
+    let between = kl_divergence(bench, model)?;
+    let to_exact = kl_to_exact(bench, model)?;
+    println!("{}\nto exact: {}", between.ours, to_exact.ours);
+    Ok(Compared {
+        answers,
+        mean_kl: mean_of_ours(&between.ours)?,
+        their_mean_kl: mean_of_theirs(&between.theirs)?,
+        mean_kl_to_exact: mean_of_ours(&to_exact.ours)?,
+        their_mean_kl_to_exact: mean_of_theirs(&to_exact.theirs)?,
+        kl: between.ours,
+    })
 }
 
 fn greedy(bench: &Bench, model: &Model) -> anyhow::Result<Vec<Answers>> {
@@ -105,32 +117,67 @@ fn first_difference(a: &[u64], b: &[u64]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// What our comparison with llama.cpp says, and what llama.cpp says of itself without flash attention.
-fn kl_divergence(bench: &Bench, model: &Model) -> anyhow::Result<(String, String)> {
+/// What both programs print of their distance to a base.
+struct Divergence {
+    ours: String,
+    theirs: String,
+}
+
+/// Our distance to llama.cpp, and its own to itself without flash attention.
+fn kl_divergence(bench: &Bench, model: &Model) -> anyhow::Result<Divergence> {
+    let base = base(bench, &model.path, &[])?;
+    divergence(bench, model, &base, &["-fa", "off"])
+}
+
+/// Both distances to llama.cpp with the weights as 32-bit numbers: neither they, activations nor the cache are rounded.
+fn kl_to_exact(bench: &Bench, model: &Model) -> anyhow::Result<Divergence> {
+    let exact = Removed(llama_cpp::peers_folder()?.join(format!("exact-{}.tmp", std::process::id())));
+    exact::write_as_f32(&model.path, &exact.0)?;
+    let base = base(bench, &exact.0, &["-fa", "off", "-ctk", "f32", "-ctv", "f32"])?;
+    drop(exact);
+    divergence(bench, model, &base, &[])
+}
+
+/// llama.cpp's distributions of `model` on the text.
+fn base(bench: &Bench, model: &Path, options: &[&str]) -> anyhow::Result<Removed> {
     let folder = llama_cpp::peers_folder()?;
     let text = folder.join("kl-text.txt");
     std::fs::write(&text, repository_text()?).with_context(|| format!("writing {}", text.display()))?;
     let base = Removed(folder.join(format!("kl-base-{}.tmp", std::process::id())));
-    let perplexity = || {
-        let mut command = bench.theirs.command("llama-perplexity");
-        command.arg("-m").arg(&model.path).args(["-t", &bench.n_threads.to_string()]);
-        command.args(["-c", CHUNK_TOKENS, "--chunks", CHUNKS]);
-        command
-    };
-    let mut command = perplexity();
-    bench.commands.run(command.arg("-f").arg(&text).arg("--kl-divergence-base").arg(&base.0))?;
-    let mut command = perplexity();
-    command.args(["-fa", "off", "--kl-divergence", "--kl-divergence-base"]).arg(&base.0);
-    let theirs = bench.commands.run(&mut command)?;
+    let mut command = perplexity(bench, model);
+    bench
+        .commands
+        .run(command.args(options).arg("-f").arg(&text).arg("--kl-divergence-base").arg(&base.0))?;
+    Ok(base)
+}
+
+fn divergence(bench: &Bench, model: &Model, base: &Removed, options: &[&str]) -> anyhow::Result<Divergence> {
+    let mut command = perplexity(bench, &model.path);
+    command.args(options).args(["--kl-divergence", "--kl-divergence-base"]).arg(&base.0);
+    let theirs = bench.commands.run(&mut command)?.stdout;
     let mut command = bench.ours.kl_divergence();
-    let ours = bench.commands.run(command.arg(&model.path).arg(&base.0))?;
-    Ok((ours.stdout.trim().to_owned(), theirs.stdout))
+    let ours = bench.commands.run(command.arg(&model.path).arg(&base.0))?.stdout;
+    Ok(Divergence { ours: ours.trim().to_owned(), theirs })
+}
+
+fn perplexity(bench: &Bench, model: &Path) -> Command {
+    let mut command = bench.theirs.command("llama-perplexity");
+    command.arg("-m").arg(model).args(["-t", &bench.n_threads.to_string()]);
+    command.args(["-c", CHUNK_TOKENS, "--chunks", CHUNKS]);
+    command
+}
+
+/// From `2040 tokens: mean KL 1.37e-3, median …`.
+fn mean_of_ours(printed: &str) -> anyhow::Result<f64> {
+    let mean = printed.split_once("mean KL ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+    mean.with_context(|| format!("no mean KL in '{printed}'"))
 }
 
 /// From `Mean    KLD:   0.004372 ±   0.000101`.
-fn mean_of_theirs(printed: &str) -> Option<f64> {
+fn mean_of_theirs(printed: &str) -> anyhow::Result<f64> {
     let is_mean = |line: &&str| line.starts_with("Mean") && line.contains("KLD:");
-    printed.lines().find(is_mean)?.split_once(':')?.1.split_whitespace().next()?.parse().ok()
+    let value = |line: &str| line.split_once(':')?.1.split_whitespace().next()?.parse().ok();
+    printed.lines().find(is_mean).and_then(value).context("llama-perplexity gives no mean KLD")
 }
 
 /// A file that goes with this value: half a gigabyte, for a large vocabulary.
@@ -180,8 +227,8 @@ mod tests {
     #[test]
     fn reads_llama_cpp_s_mean() {
         let printed = "chunk  KL Divergence\nMean PPL(Q) : 12.3\nMean    KLD:   0.004372 ±   0.000101\n";
-        assert_eq!(mean_of_theirs(printed), Some(0.004372));
-        assert_eq!(mean_of_theirs("Median  KLD:   0.003414"), None);
+        assert_eq!(mean_of_theirs(printed).unwrap(), 0.004372);
+        assert!(mean_of_theirs("Median  KLD:   0.003414").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod commands;
 mod correctness;
 mod eagle3;
+mod exact;
 mod llama_cpp;
 mod measure;
 mod prompts;
