@@ -129,9 +129,11 @@ impl<'a> Tracker<'a> {
         }
     }
 
-    /// The current file is complete; the next one starts.
+    /// The current file is complete, which is told however fast it came; the next one starts.
     pub(super) fn complete_file(&mut self, bytes: u64) {
         self.base_bytes += bytes;
+        self.done_bytes = self.done_bytes.max(self.base_bytes);
+        self.tell();
     }
 
     pub(super) fn finish(&mut self) {
